@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every library the product uses, as an imported target. All come from Debian 12; scripts/setup names the packages.
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(Boost 1.74 REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
+pkg_check_modules(nl REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
+pkg_check_modules(cap REQUIRED IMPORTED_TARGET libcap)
+pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
+
+# intel-ipsec-mb exists on amd64 only; without it libsodium seals and opens.
+find_library(IPSEC_MB_LIBRARY IPSec_MB)
+if(IPSEC_MB_LIBRARY)
+  add_library(omni_ipsec_mb INTERFACE)
+  target_link_libraries(omni_ipsec_mb INTERFACE ${IPSEC_MB_LIBRARY})
+endif()

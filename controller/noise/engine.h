@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// HandshakeEngine: all handshakes of this node as one pure state machine: datagrams and time in,
+// datagrams, sessions and failures out. No socket, clock, thread or log; randomness comes from an
+// interface, so that a simulator can replay a run. Owned by the controller's event loop. Timers,
+// retries, cookies and limits as in docs/PROTOCOL.md.
+//
+//   HandshakeEngine engine(std::move(options));
+//   engine.AddPeer(id, {...});
+//   Output out = engine.Initiate(id, now);       // then, in this order:
+//   for (auto& s : out.sessions) install(s);     // 1. a responder must be able to receive before
+//   it answers for (auto& d : out.datagrams) send(d);       // 2. for (auto& f : out.failures)
+//   report(f);      // 3. arm timer for engine.NextDeadline(), then engine.OnTimer(now)
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/ip.h"
+#include "common/node_id.h"
+#include "common/secret.h"
+
+namespace omni::noise {
+
+// Where the engine takes randomness and wall-clock time from.
+class Environment {
+ public:
+  virtual ~Environment() = default;
+  virtual void Random(std::span<uint8_t> out) = 0;
+  // Nanoseconds since 1970, for the timestamp against replayed initiations. May jump; the engine
+  // never sends the same or an older one twice.
+  virtual uint64_t WallNanos() = 0;
+};
+
+// libsodium's generator and CLOCK_REALTIME.
+std::unique_ptr<Environment> SystemEnvironment();
+
+enum class Role : uint8_t { kInitiator, kResponder };
+
+struct SessionChannel {
+  uint64_t id = 0;  // the 8 bytes on the wire as a little-endian number
+  Key32 key;
+};
+
+struct EstablishedSession {
+  std::array<uint8_t, 16> session_id{};
+  NodeId peer;
+  Role role = Role::kInitiator;
+  std::vector<SessionChannel> receive;
+  std::vector<SessionChannel> send;
+  Endpoint endpoint;            // source of the authentic handshake message
+  std::optional<Duration> rtt;  // initiator, when the first try was answered
+};
+
+struct Datagram {
+  Endpoint to;
+  std::vector<uint8_t> bytes;
+};
+
+enum class FailureReason : uint8_t {
+  kMalformed,       // wrong size, type, or an authentic payload that is not well-formed
+  kMac1,            // mac1 is wrong: a stranger
+  kUnknownPeer,     // authentic, but a static key that is not configured
+  kDecrypt,         // does not decrypt: forged, or made for another key
+  kAuthentication,  // the peer's cluster secret or pair PSK differs from ours
+  kReplay,          // timestamp not newer than the newest seen
+  kTooFast,         // initiations of one peer faster than allowed
+  kUnexpected,      // an answer nobody asked for
+  kTimeout,         // gave up after retrying for 90 s
+};
+// "authentication fails: the peer's cluster secret or pair PSK differs from ours"
+std::string Describe(FailureReason reason);
+
+struct Failure {
+  FailureReason reason = FailureReason::kMalformed;
+  std::optional<NodeId> peer;  // when the message proves who sent it, or for a timeout
+  Endpoint from;
+};
+
+struct Output {
+  std::vector<EstablishedSession> sessions;
+  std::vector<Datagram> datagrams;
+  std::vector<Failure> failures;
+};
+
+struct PeerOptions {
+  std::array<uint8_t, 32> static_public{};
+  std::optional<Key32> pair_psk;
+  Endpoint endpoint;  // unset: the peer must initiate
+};
+
+class HandshakeEngine {
+ public:
+  struct Options {
+    Key32 static_private;
+    Key32 cluster_psk;
+    int workers =
+        1;  // of our dataplane, 1-16; the larger of both sides' counts is the number of channels
+    Environment* environment = nullptr;  // not owned
+  };
+
+  explicit HandshakeEngine(Options options);
+  ~HandshakeEngine();
+
+  // ALREADY_EXISTS: the id or the static key belongs to a peer.
+  absl::Status AddPeer(const NodeId& id, PeerOptions options);
+  // Forgets the peer and what is under way with it.
+  void RemovePeer(const NodeId& id);
+  void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
+  // The dataplane may have restarted with another number of workers.
+  void SetWorkers(int workers);
+
+  // Starts a handshake unless one is under way. Without an endpoint nothing happens until
+  // SetEndpoint().
+  Output Initiate(const NodeId& id, Instant now);
+  // A control datagram of type 5, 6 or 7 from the network; hostile until proven otherwise.
+  Output OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
+  Output OnTimer(Instant now);
+  std::optional<Instant> NextDeadline() const;
+
+  bool IsConnecting(const NodeId& id) const;
+
+  // 48-bit session tags that live sessions already use (an adopted dataplane's): never handed out
+  // again until released.
+  void ReserveTag(uint64_t tag);
+  void ReleaseTag(uint64_t tag);
+  // The tag inside a channel id.
+  static uint64_t TagOf(uint64_t channel_id) { return channel_id >> 16; }
+
+  // Key under which messages to us carry mac1, for the dataplane.
+  std::array<uint8_t, 32> mac1_key() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace omni::noise

@@ -69,9 +69,10 @@ enum omni_inner_type {
 struct omni_inner_echo {
   uint8_t type;        /* enum omni_inner_type */
   uint8_t reserved[7]; /* zero */
-  uint8_t token[8];    /* chosen by the asker, opaque to the answerer */
+  uint8_t token[8];    /* which question this is; random, opaque to the answerer */
+  uint8_t stamp[8];    /* the asker's clock when it sent, opaque to the answerer */
 };
-OMNI_ASSERT_SIZE(struct omni_inner_echo, 16);
+OMNI_ASSERT_SIZE(struct omni_inner_echo, 24);
 
 /* LIMIT: as WireGuard (whitepaper section 6.1), the message limits of our 64-bit counter. */
 #define OMNI_REKEY_AFTER_MESSAGES (1ULL << 60)

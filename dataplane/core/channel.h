@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channels: one direction of a session with one key, one counter and one owner. ReceiveChannel
+// belongs to the worker that receives its index, SendChannel to the worker that sends on it;
+// nothing here is ever shared between two. The hub holds references too, to read the two counters,
+// and nothing else.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bpf/abi.h"
+#include "common/clock.h"
+#include "common/secret.h"
+#include "dataplane/core/drop.h"
+#include "dataplane/core/replay.h"
+#include "dataplane/core/routes.h"
+
+namespace omni {
+
+// The eight bytes of a channel id read as a little-endian number: lowest byte OMNI_MSG_DATA, then
+// the index.
+using ChannelId = uint64_t;
+
+inline uint8_t ChannelIndex(ChannelId id) { return static_cast<uint8_t>(id >> 8); }
+inline uint8_t ChannelNumber(ChannelId id) { return ChannelIndex(id) & OMNI_CHANNEL_NUMBER_MASK; }
+inline uint8_t ChannelKind(ChannelId id) { return ChannelIndex(id) >> OMNI_CHANNEL_KIND_SHIFT; }
+
+// Number of a session in the hub's table, unique for the life of the process.
+using SessionHandle = uint64_t;
+
+struct ReceiveChannel {
+  // What every packet touches.
+  Key32 key;
+  ChannelId id = 0;
+  Instant reject_at;
+  PeerIndex peer = kNoPeer;
+  bool confirmed = true;  // false: the first authentic packet is reported
+  Counter64 packets;
+  // What only lookups of the hub touch.
+  SessionHandle session = 0;
+  ReplayWindow replay;
+};
+
+struct SendChannel {
+  Key32 key;
+  ChannelId id = 0;
+  // The next counter. ORDER: written by the owning worker alone.
+  Counter64 counter;
+};
+
+// What one worker sends on to a peer: its share of the channels of the peer's current session.
+struct SendSession {
+  SessionHandle session = 0;
+  Instant reject_at;
+  std::vector<std::shared_ptr<SendChannel>> channels;  // at least one
+};
+
+}  // namespace omni

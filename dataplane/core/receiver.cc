@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/core/receiver.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/byte_order.h"
+#include "dataplane/core/ecn.h"
+#include "dataplane/core/inner_ip.h"
+
+namespace omni {
+
+Receiver::Receiver(WorkerTables& tables, Aead& aead, TunPort& port, WorkerEvents& events)
+    : tables_(tables), aead_(aead), port_(port), events_(events) {
+  jobs_.reserve(kMaxJobs);
+  pending_.reserve(kMaxJobs);
+  deliver_.reserve(kMaxJobs);
+}
+
+void Receiver::Receive(std::span<const ReceivedDatagram> batch, Instant now) {
+  for (const ReceivedDatagram& message : batch) {
+    std::span<uint8_t> rest = message.bytes;
+    if (rest.empty() || message.segment_bytes == 0) {
+      tables_.drops.Count(DropReason::rx_truncated);
+      continue;
+    }
+    while (!rest.empty()) {
+      const auto datagram = rest.first(std::min<size_t>(rest.size(), message.segment_bytes));
+      rest = rest.subspan(datagram.size());
+      Classify(datagram, message, now);
+    }
+  }
+  OpenPending(now);
+}
+
+void Receiver::Classify(std::span<uint8_t> datagram, const ReceivedDatagram& origin, Instant now) {
+  if (datagram[0] != OMNI_MSG_DATA) return events_.OnControl(datagram, origin.path, now);
+  if (datagram.size() < OMNI_DATA_OVERHEAD) {
+    return tables_.drops.Count(DropReason::rx_truncated);
+  }
+  FindChannel(datagram, origin, now);
+}
+
+void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& origin,
+                           Instant now) {
+  Le64 id;
+  Le64 counter;
+  std::memcpy(&id, datagram.data(), sizeof(id));
+  std::memcpy(&counter, datagram.data() + offsetof(omni_data_header, counter), sizeof(counter));
+  const auto found = tables_.channels.find(id.value());
+  if (found == tables_.channels.end()) {
+    // The socket filter brings each channel to its owner; only datagrams merged by GRO can come to
+    // a wrong one.
+    const uint32_t owner = ChannelNumber(id.value()) % tables_.workers;
+    if (owner != tables_.worker) return events_.OnHandover(owner, datagram, origin);
+    return tables_.drops.Count(DropReason::rx_unknown_channel);
+  }
+  ReceiveChannel& channel = *found->second;
+  if (now >= channel.reject_at) return tables_.drops.Count(DropReason::rx_session_expired);
+  if (counter.value() >= OMNI_REJECT_AFTER_MESSAGES) {
+    return tables_.drops.Count(DropReason::rx_counter_limit);
+  }
+  if (jobs_.size() == kMaxJobs) OpenPending(now);
+  jobs_.push_back({.key = &channel.key,
+                   .header = datagram.data(),
+                   .text_bytes = static_cast<uint32_t>(datagram.size() - OMNI_DATA_OVERHEAD)});
+  pending_.push_back({.channel = &channel, .origin = &origin});
+}
+
+void Receiver::OpenPending(Instant now) {
+  if (jobs_.empty()) return;
+  aead_.Open(jobs_);
+  for (size_t i = 0; i < jobs_.size(); ++i) Accept(jobs_[i], pending_[i], now);
+  if (!deliver_.empty()) port_.Write(deliver_, tables_.drops);
+  jobs_.clear();
+  pending_.clear();
+  deliver_.clear();
+}
+
+void Receiver::Accept(const AeadJob& job, const Pending& pending, Instant now) {
+  if (!job.authentic) return tables_.drops.Count(DropReason::rx_bad_tag);
+  Le64 counter;
+  std::memcpy(&counter, job.header + offsetof(omni_data_header, counter), sizeof(counter));
+  const ReplayWindow::Verdict verdict = pending.channel->replay.Accept(counter.value());
+  if (verdict == ReplayWindow::Verdict::kReplay) {
+    return tables_.drops.Count(DropReason::rx_replayed);
+  }
+  PeerSlot* peer = tables_.FindPeer(pending.channel->peer);
+  if (peer == nullptr) return tables_.drops.Count(DropReason::rx_unknown_channel);
+  pending.channel->packets.Add(1);
+  peer->activity->rx_packets.Add(1);
+  peer->activity->rx_bytes.Add(job.text_bytes);
+  UpdatePeer(pending, *peer, verdict, now);
+  if (job.text_bytes == 0) return;  // keepalive
+  AcceptInner({job.header + OMNI_DATA_OVERHEAD, job.text_bytes}, pending, *peer, now);
+}
+
+void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::Verdict verdict,
+                          Instant now) {
+  SetTime(peer.activity->last_rx, now);
+  if (!pending.channel->confirmed) {
+    pending.channel->confirmed = true;
+    events_.OnConfirmed(pending.channel->session);
+  }
+  // Only the newest packet moves the endpoint: one that was delayed on the old way must not move it
+  // back.
+  if (verdict == ReplayWindow::Verdict::kNewest && peer.path != pending.origin->path) {
+    peer.path = pending.origin->path;
+    events_.OnRoamed(pending.channel->peer, peer.path);
+  }
+}
+
+void Receiver::AcceptInner(std::span<uint8_t> packet, const Pending& pending, PeerSlot& peer,
+                           Instant now) {
+  const PeerIndex index = pending.channel->peer;
+  if (packet[0] < 16) {
+    if (packet.size() < sizeof(omni_inner_echo)) {
+      return tables_.drops.Count(DropReason::rx_inner_malformed);
+    }
+    if (packet[0] == OMNI_INNER_ECHO_REQUEST) return events_.OnEchoRequest(index, packet);
+    if (packet[0] == OMNI_INNER_ECHO_REPLY) return events_.OnEchoReply(index, packet, now);
+    return tables_.drops.Count(DropReason::rx_inner_malformed);
+  }
+  const auto inner = ParseInner(packet);
+  if (!inner) return tables_.drops.Count(DropReason::rx_inner_malformed);
+  if (tables_.routes->Lookup(inner->source) != index) {
+    return tables_.drops.Count(DropReason::rx_inner_source);
+  }
+  const auto traffic_class = DecapsulateEcn(inner->traffic_class, pending.origin->traffic_class);
+  if (!traffic_class) return tables_.drops.Count(DropReason::rx_ecn);
+  if (*traffic_class != inner->traffic_class) SetTrafficClass(packet, *traffic_class);
+  SetTime(peer.activity->last_data_rx, now);
+  deliver_.push_back(packet);
+}
+
+}  // namespace omni

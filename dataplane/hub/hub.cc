@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Desired state, events and reports. Sessions and timers are in hub_sessions.cc.
+#include "dataplane/hub/hub.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "common/status.h"
+
+namespace omni {
+
+uint64_t Hub::SetSink(Sink sink) {
+  const std::lock_guard lock(mutex_);
+  sink_ = std::move(sink);
+  return ++sink_number_;
+}
+
+void Hub::ClearSink(uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  if (number == sink_number_) sink_ = nullptr;
+}
+
+bool Hub::Emit(ControllerEvent event) { return sink_ && sink_(std::move(event)); }
+
+// ----------------------------------------------------------------------------------------------------
+// desired state
+
+absl::Status Hub::CheckChange(const StateChange& change) const {
+  if (change.generation < generation_) {
+    return absl::FailedPreconditionError(
+        fmt::format("generation: {} is older than the current {}", change.generation, generation_));
+  }
+  if (change.base_generation && *change.base_generation != generation_) {
+    return absl::FailedPreconditionError(fmt::format("base_generation: {} is not the current {}",
+                                                     *change.base_generation, generation_));
+  }
+  // Who will hold which prefix once the change is made.
+  absl::flat_hash_map<IpPrefix, NodeId> owners;
+  size_t peers = change.upsert.size();
+  if (change.base_generation) {
+    for (const auto& [id, peer] : peers_) {
+      const bool leaves = std::ranges::find(change.remove, id) != change.remove.end();
+      const bool replaced =
+          std::ranges::find(change.upsert, id, &PeerSpec::id) != change.upsert.end();
+      if (leaves || replaced) continue;
+      ++peers;
+      for (const IpPrefix& prefix : peer->spec.allowed) owners.emplace(prefix, id);
+    }
+  }
+  if (peers > HubLimits::kPeers) {
+    return absl::ResourceExhaustedError(fmt::format("peers: more than {}", HubLimits::kPeers));
+  }
+  for (const PeerSpec& spec : change.upsert) {
+    for (const IpPrefix& prefix : spec.allowed) {
+      const auto [owner, fresh] = owners.emplace(prefix, spec.id);
+      if (!fresh && owner->second != spec.id) {
+        return absl::InvalidArgumentError(fmt::format("peers: {} and {} both hold {}",
+                                                      owner->second.ToString(), spec.id.ToString(),
+                                                      prefix.ToString()));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
+  const std::lock_guard lock(mutex_);
+  if (change.generation == generation_) return generation_;
+  RETURN_IF_ERROR(CheckChange(change));
+  if (change.node) {
+    // The kernel may refuse an address: ask it first, while nothing has changed.
+    const NodeSpec old = std::exchange(node_, *change.node);
+    if (absl::Status status = ApplyLink(); !status.ok()) {
+      node_ = old;
+      (void)ApplyLink();
+      return status;
+    }
+    PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+  }
+  std::vector<NodeId> leaving = change.remove;
+  if (!change.base_generation) {
+    for (const auto& [id, peer] : peers_) {
+      if (std::ranges::find(change.upsert, id, &PeerSpec::id) == change.upsert.end()) {
+        leaving.push_back(id);
+      }
+    }
+  }
+  for (const NodeId& id : leaving) Remove(id);
+  for (const PeerSpec& spec : change.upsert) Upsert(spec);
+  RebuildRoutes();
+  generation_ = change.generation;
+  if (absl::Status status = ApplyLink(); !status.ok()) {
+    // Peers' routes could not be set in the kernel: the packets' way inside is right, only the host
+    // does not know it.
+    spdlog::error("{}", Message(status));
+  }
+  return generation_;
+}
+
+void Hub::Upsert(const PeerSpec& spec) {
+  Peer* peer = FindPeer(spec.id);
+  if (peer == nullptr) {
+    auto fresh = std::make_unique<Peer>();
+    peer = fresh.get();
+    if (free_indices_.empty()) {
+      peer->index = static_cast<PeerIndex>(by_index_.size());
+      by_index_.push_back(peer);
+    } else {
+      peer->index = free_indices_.back();
+      free_indices_.pop_back();
+      by_index_[peer->index] = peer;
+    }
+    for (Worker* worker : workers_) {
+      const auto& activity = peer->activity.emplace_back(std::make_shared<PeerActivity>());
+      worker->mailbox().Post(
+          [index = peer->index, activity](Worker& w) { w.AddPeer(index, activity); });
+    }
+    peers_.emplace(spec.id, std::move(fresh));
+  }
+  const bool moved = spec.endpoint && spec.endpoint != peer->spec.endpoint;
+  peer->spec = spec;
+  if (moved) SetPath(*peer, {.remote = *spec.endpoint}, std::nullopt);
+}
+
+void Hub::Remove(const NodeId& id) {
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return;
+  Peer& peer = *found->second;
+  for (SessionPtr* session : {&peer.current, &peer.next, &peer.previous}) {
+    if (*session) End(peer, std::move(*session), SessionEnd::kReplaced);
+  }
+  PostAll([index = peer.index](Worker& w) { w.RemovePeer(index); });
+  by_index_[peer.index] = nullptr;
+  free_indices_.push_back(peer.index);
+  peers_.erase(found);
+}
+
+void Hub::RebuildRoutes() {
+  std::vector<RouteTable::Entry> entries;
+  for (const auto& [id, peer] : peers_) {
+    for (const IpPrefix& prefix : peer->spec.allowed) entries.push_back({prefix, peer->index});
+  }
+  PostAll(
+      [routes = std::make_shared<const RouteTable>(entries)](Worker& w) { w.SetRoutes(routes); });
+}
+
+absl::Status Hub::ApplyLink() {
+  LinkState wanted{.addresses = node_.addresses, .mtu = node_.mtu};
+  const auto on_link = [&](const IpPrefix& prefix) {
+    return std::ranges::any_of(node_.addresses, [&](const InterfaceAddress& own) {
+      return own.length <= prefix.length &&
+             IpPrefix{MaskTo(own.address, own.length), own.length}.Contains(prefix.address);
+    });
+  };
+  for (const auto& [id, peer] : peers_) {
+    for (const IpPrefix& prefix : peer->spec.allowed) {
+      // A default route through the tunnel would carry the tunnel's own packets: that is for the
+      // administrator.
+      if (prefix.length > 0 && !on_link(prefix)) wanted.routes.push_back(prefix);
+    }
+  }
+  std::ranges::sort(wanted.routes);
+  return link_.Apply(wanted);
+}
+
+StateView Hub::GetState(Instant now) const {
+  const std::lock_guard lock(mutex_);
+  StateView out{.generation = generation_};
+  for (const auto& [id, peer] : peers_) {
+    PeerView& view = out.peers.emplace_back(PeerView{.id = id});
+    if (peer->path.remote.is_set()) view.endpoint = peer->path.remote;
+    if (peer->current) view.sessions.push_back(ViewOf(*peer->current, SessionSlot::kCurrent, now));
+    if (peer->next) view.sessions.push_back(ViewOf(*peer->next, SessionSlot::kNext, now));
+    if (peer->previous) {
+      view.sessions.push_back(ViewOf(*peer->previous, SessionSlot::kPrevious, now));
+    }
+  }
+  return out;
+}
+
+std::vector<PeerTotals> Hub::GetPeerTotals(Instant now) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<PeerTotals> out;
+  for (const auto& [id, peer] : peers_) {
+    PeerTotals& totals = out.emplace_back(PeerTotals{.id = id});
+    for (const auto& activity : peer->activity) {
+      totals.tx_packets += activity->tx_packets.value();
+      totals.tx_bytes += activity->tx_bytes.value();
+      totals.rx_packets += activity->rx_packets.value();
+      totals.rx_bytes += activity->rx_bytes.value();
+    }
+    totals.last_rx_age = std::max(Duration::zero(), now - TrafficOf(*peer).last_rx);
+  }
+  return out;
+}
+
+void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker) {
+  const bool moved = peer.path.remote != path.remote;
+  peer.path = path;
+  for (uint32_t i = 0; i < workers_.size(); ++i) {
+    if (i == except_worker) continue;
+    workers_[i]->mailbox().Post([index = peer.index, path](Worker& w) { w.SetPath(index, path); });
+  }
+  if (moved) Emit(EndpointChangedEvent{.peer = peer.spec.id, .endpoint = path.remote});
+}
+
+void Hub::SendControl(const Endpoint& to, std::vector<uint8_t> datagram) {
+  // Worker 0 receives the answers; the port number is the same on all.
+  workers_[0]->mailbox().Post(
+      [to, bytes = std::move(datagram)](Worker& w) { w.SendControl(to, bytes); });
+}
+
+// ----------------------------------------------------------------------------------------------
+// reports of workers
+
+void Hub::HandshakeWanted(PeerIndex index) {
+  const std::lock_guard lock(mutex_);
+  if (Peer* peer = FindPeer(index)) AskForHandshake(*peer, HandshakeReason::kNoSession, Now());
+}
+
+void Hub::Roamed(uint32_t worker, PeerIndex index, const UdpPath& path) {
+  const std::lock_guard lock(mutex_);
+  if (Peer* peer = FindPeer(index)) SetPath(*peer, path, worker);
+}
+
+void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt) {
+  const std::lock_guard lock(mutex_);
+  Peer* peer = FindPeer(index);
+  if (peer == nullptr) return;
+  const auto asked = peer->echoes.extract(token);
+  if (asked.empty()) return;
+  Emit(EchoReplyEvent{.peer = peer->spec.id, .token = asked.mapped(), .rtt = rtt});
+}
+
+std::optional<DropReason> Hub::PacketIn(std::span<const uint8_t> datagram, const Endpoint& from) {
+  const std::lock_guard lock(mutex_);
+  if (!sink_) return DropReason::rx_control_no_controller;
+  PacketInEvent event{.from = from, .datagram = {datagram.begin(), datagram.end()}};
+  if (!sink_(std::move(event))) return DropReason::rx_control_queue;
+  return std::nullopt;
+}
+
+void Hub::Failed(const std::string& cause) {
+  const std::lock_guard lock(mutex_);
+  failure_ = cause;
+}
+
+std::optional<std::string> Hub::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+Hub::Peer* Hub::FindPeer(const NodeId& id) {
+  const auto found = peers_.find(id);
+  return found == peers_.end() ? nullptr : found->second.get();
+}
+
+Hub::Peer* Hub::FindPeer(PeerIndex index) {
+  return index < by_index_.size() ? by_index_[index] : nullptr;
+}
+
+void Hub::PostAll(const std::function<void(Worker&)>& order) {
+  for (Worker* worker : workers_) worker->mailbox().Post(order);
+}
+
+}  // namespace omni

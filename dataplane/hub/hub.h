@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hub: the slow half of the dataplane. It holds the desired state and the sessions, tells workers
+// through their mailboxes, hears of them through WorkerReports, and runs the timers of all peers.
+// Thread-safe: gRPC threads call the operations, one thread calls Tick(); one mutex, never taken on
+// a packet's way.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dataplane/hub/link.h"
+#include "dataplane/hub/peer_timers.h"
+#include "dataplane/hub/state.h"
+#include "dataplane/worker/worker.h"
+
+namespace omni {
+
+struct HubLimits {
+  // LIMIT: a peer costs about 1 KiB per worker; 100,000 of them 100 MiB. Sessions: current, next
+  // and previous.
+  static constexpr uint32_t kPeers = 100'000;
+  static constexpr uint32_t kSessionsPerPeer = 3;
+  static constexpr uint32_t kAllowedPerPeer = 1024;
+  static constexpr uint32_t kChannelsPerSession = 16;
+};
+
+class Hub final : public WorkerReports {
+ public:
+  // `link` and the workers outlive the hub's use; workers are set before they run.
+  explicit Hub(LinkControl& link) : link_(link) {}
+  void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
+
+  // Where events go while a controller listens. Called with the hub's lock held: it only queues.
+  // Gives false when its queue is full. The latest sink wins; ClearSink() with an older number does
+  // nothing.
+  using Sink = std::function<bool(ControllerEvent)>;
+  uint64_t SetSink(Sink sink);
+  void ClearSink(uint64_t number);
+
+  // Operations of the contract.
+  absl::StatusOr<uint64_t> ApplyState(const StateChange& change);
+  StateView GetState(Instant now) const;
+  absl::Status InstallSession(SessionSpec spec, Instant now);
+  absl::Status RemoveSession(const SessionId& id);
+  absl::Status SendEcho(const NodeId& peer, uint64_t token, uint32_t padding, Instant now);
+  void SendControl(const Endpoint& to, std::vector<uint8_t> datagram);
+  std::vector<PeerTotals> GetPeerTotals(Instant now) const;
+  void CountIgnoredPacketOut() { ignored_packet_out_.fetch_add(1); }
+  uint64_t ignored_packet_out() const { return ignored_packet_out_.load(); }
+
+  // Timers and expiry. Call a few times a second.
+  void Tick(Instant now);
+
+  // Set once a worker cannot go on: the process has to end.
+  std::optional<std::string> failure() const;
+
+  // WorkerReports.
+  void HandshakeWanted(PeerIndex peer) override;
+  void Confirmed(SessionHandle session) override;
+  void Roamed(uint32_t worker, PeerIndex peer, const UdpPath& path) override;
+  void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) override;
+  std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram,
+                                     const Endpoint& from) override;
+  void Failed(const std::string& cause) override;
+
+ private:
+  struct Session {
+    SessionHandle handle = 0;
+    SessionId id{};
+    SessionRole role = SessionRole::kInitiator;
+    Instant created;
+    SessionTimers timers;
+    std::vector<std::shared_ptr<ReceiveChannel>> receive;
+    std::vector<std::shared_ptr<SendChannel>> send;
+  };
+  using SessionPtr = std::unique_ptr<Session>;
+
+  struct Peer {
+    PeerSpec spec;
+    PeerIndex index = kNoPeer;
+    UdpPath path;
+    std::vector<std::shared_ptr<PeerActivity>> activity;  // by worker
+    SessionPtr current;
+    SessionPtr next;
+    SessionPtr previous;
+    PeerTimers timers;
+    Instant last_handshake_event;
+    std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
+  };
+
+  // All below with the lock held.
+  absl::Status CheckChange(const StateChange& change) const;
+  void Upsert(const PeerSpec& spec);
+  void Remove(const NodeId& id);
+  void RebuildRoutes();
+  absl::Status ApplyLink();
+  absl::Status CheckSession(const SessionSpec& spec, const Peer& peer) const;
+  SessionPtr MakeSession(SessionSpec spec, const Peer& peer, Instant now);
+  void Promote(Peer& peer, SessionPtr session);
+  void End(Peer& peer, SessionPtr session, SessionEnd reason);
+  void PublishSendSession(Peer& peer);
+  void SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker);
+  void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
+  void TickPeer(Peer& peer, Instant now);
+  void AskForHandshake(Peer& peer, HandshakeReason reason, Instant now);
+  bool Emit(ControllerEvent event);
+  Peer* FindPeer(const NodeId& id);
+  Peer* FindPeer(PeerIndex index);
+  void PostAll(const std::function<void(Worker&)>& order);
+  static PeerTraffic TrafficOf(const Peer& peer);
+  static SessionView ViewOf(const Session& session, SessionSlot slot, Instant now);
+
+  mutable std::mutex mutex_;
+  LinkControl& link_;
+  std::vector<Worker*> workers_;
+  Sink sink_;
+  uint64_t sink_number_ = 0;
+  uint64_t generation_ = 0;
+  NodeSpec node_;
+  absl::flat_hash_map<NodeId, std::unique_ptr<Peer>> peers_;
+  std::vector<Peer*> by_index_;
+  std::vector<PeerIndex> free_indices_;
+  SessionHandle next_handle_ = 1;
+  absl::flat_hash_set<ChannelId> receive_ids_;  // of all live sessions
+  absl::flat_hash_map<SessionHandle, PeerIndex> unconfirmed_;
+  std::optional<std::string> failure_;
+  std::atomic<uint64_t> ignored_packet_out_ = 0;
+};
+
+}  // namespace omni

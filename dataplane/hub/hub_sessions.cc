@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of sessions in the hub: installation, confirmation, replacement, expiry, echoes and
+// timers.
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/encoding.h"
+#include "common/status.h"
+#include "dataplane/hub/hub.h"
+
+namespace omni {
+namespace {
+
+// LIMIT: how close two sessions of a simultaneous initiation follow each other: a handshake retry.
+constexpr Duration kSimultaneous = std::chrono::seconds(5);
+// LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
+constexpr size_t kMaxEchoes = 1024;
+constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
+
+}  // namespace
+
+absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const {
+  // An id names one key.
+  for (const ChannelSpec& channel : spec.receive) {
+    if (receive_ids_.contains(channel.id)) {
+      return absl::InvalidArgumentError(
+          fmt::format("receive: channel id {:016x} is in use", channel.id));
+    }
+  }
+  if (peer.activity.size() > spec.send.size()) {
+    return absl::InvalidArgumentError(fmt::format("send: {} channels, fewer than the {} workers",
+                                                  spec.send.size(), peer.activity.size()));
+  }
+  return absl::OkStatus();
+}
+
+Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now) {
+  auto session = std::make_unique<Session>();
+  session->handle = next_handle_++;
+  session->id = spec.id;
+  session->role = spec.role;
+  session->created = now;
+  session->timers = spec.timers;
+  for (ChannelSpec& from : spec.receive) {
+    auto channel = std::make_shared<ReceiveChannel>();
+    channel->key = std::move(from.key);
+    channel->id = from.id;
+    channel->reject_at = now + spec.timers.reject_after;
+    channel->peer = peer.index;
+    channel->confirmed = spec.role == SessionRole::kInitiator;
+    channel->session = session->handle;
+    const size_t owner = ChannelNumber(channel->id) % workers_.size();
+    workers_[owner]->mailbox().Post([channel](Worker& w) { w.AddChannel(channel); });
+    receive_ids_.insert(channel->id);
+    session->receive.push_back(std::move(channel));
+  }
+  for (ChannelSpec& from : spec.send) {
+    auto channel = std::make_shared<SendChannel>();
+    channel->key = std::move(from.key);
+    channel->id = from.id;
+    session->send.push_back(std::move(channel));
+  }
+  return session;
+}
+
+absl::Status Hub::InstallSession(SessionSpec spec, Instant now) {
+  const std::lock_guard lock(mutex_);
+  Peer* peer = FindPeer(spec.peer);
+  if (peer == nullptr) {
+    return absl::NotFoundError(fmt::format("peer_id: no peer {}", spec.peer.ToString()));
+  }
+  for (const SessionPtr* session : {&peer->current, &peer->next, &peer->previous}) {
+    if (*session && (*session)->id == spec.id) return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(CheckSession(spec, *peer));
+  if (spec.endpoint != peer->path.remote) SetPath(*peer, {.remote = spec.endpoint}, std::nullopt);
+  const SessionRole role = spec.role;
+  SessionPtr session = MakeSession(std::move(spec), *peer, now);
+  if (role == SessionRole::kResponder) {
+    if (peer->next) End(*peer, std::move(peer->next), SessionEnd::kReplaced);
+    unconfirmed_.emplace(session->handle, peer->index);
+    peer->next = std::move(session);
+    return absl::OkStatus();
+  }
+  Promote(*peer, std::move(session));
+  PostEcho(*peer, 0, 0);  // the responder learns that its keys are right
+  return absl::OkStatus();
+}
+
+absl::Status Hub::RemoveSession(const SessionId& id) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [peer_id, peer] : peers_) {
+    for (SessionPtr* session : {&peer->current, &peer->next, &peer->previous}) {
+      if (!*session || (*session)->id != id) continue;
+      End(*peer, std::move(*session), SessionEnd::kReplaced);
+      PublishSendSession(*peer);
+      return absl::OkStatus();
+    }
+  }
+  return absl::NotFoundError(fmt::format("session_id: no session {}", HexEncode(id)));
+}
+
+// `session` becomes current, what was current becomes previous, what was previous ends.
+void Hub::Promote(Peer& peer, SessionPtr session) {
+  if (peer.previous) End(peer, std::move(peer.previous), SessionEnd::kReplaced);
+  peer.previous = std::move(peer.current);
+  peer.current = std::move(session);
+  PublishSendSession(peer);
+}
+
+void Hub::Confirmed(SessionHandle handle) {
+  const std::lock_guard lock(mutex_);
+  const auto found = unconfirmed_.find(handle);
+  if (found == unconfirmed_.end()) return;  // ended meanwhile
+  Peer& peer = *by_index_[found->second];
+  unconfirmed_.erase(found);
+  const SessionId confirmed = peer.next->id;
+  // Both sides initiated at once: both hold the same two sessions and must prefer the same one, or
+  // neither would see itself as the initiator who renews it. The greater id wins.
+  const Session* current = peer.current.get();
+  const bool simultaneous = current != nullptr && current->role == SessionRole::kInitiator &&
+                            peer.next->created - current->created < kSimultaneous &&
+                            current->created - peer.next->created < kSimultaneous;
+  if (simultaneous && current->id > confirmed) {
+    if (peer.previous) End(peer, std::move(peer.previous), SessionEnd::kReplaced);
+    peer.previous = std::move(peer.next);
+  } else {
+    Promote(peer, std::move(peer.next));
+  }
+  Emit(SessionConfirmedEvent{.session = confirmed, .peer = peer.spec.id});
+}
+
+void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
+  for (const auto& channel : session->receive) {
+    const size_t owner = ChannelNumber(channel->id) % workers_.size();
+    workers_[owner]->mailbox().Post([id = channel->id](Worker& w) { w.RemoveChannel(id); });
+    receive_ids_.erase(channel->id);
+  }
+  unconfirmed_.erase(session->handle);
+  // The keys are erased when the last worker has let go of its channel.
+  Emit(SessionEndedEvent{.session = session->id, .peer = peer.spec.id, .reason = reason});
+}
+
+// Gives every worker its share of the current session's channels.
+void Hub::PublishSendSession(Peer& peer) {
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    std::shared_ptr<SendSession> share;
+    if (peer.current) {
+      share = std::make_shared<SendSession>();
+      share->session = peer.current->handle;
+      share->reject_at = peer.current->created + peer.current->timers.reject_after;
+      for (size_t j = i; j < peer.current->send.size(); j += workers_.size()) {
+        share->channels.push_back(peer.current->send[j]);
+      }
+    }
+    workers_[i]->mailbox().Post(
+        [index = peer.index, share](Worker& w) { w.SetSession(index, share); });
+  }
+}
+
+// -----------------------------------------------------------------------------------------------------------
+// echoes
+
+absl::Status Hub::SendEcho(const NodeId& id, uint64_t token, uint32_t padding, Instant now) {
+  const std::lock_guard lock(mutex_);
+  Peer* peer = FindPeer(id);
+  if (peer == nullptr)
+    return absl::NotFoundError(fmt::format("peer_id: no peer {}", id.ToString()));
+  if (!peer->current || now >= peer->current->created + peer->current->timers.reject_after) {
+    return absl::FailedPreconditionError("the peer has no session that may send");
+  }
+  PostEcho(*peer, token, padding);
+  return absl::OkStatus();
+}
+
+void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
+  uint64_t token = 0;
+  randombytes_buf(&token, sizeof(token));
+  if (peer.echoes.size() >= kMaxEchoes) peer.echoes.erase(peer.echoes.begin());
+  peer.echoes.emplace(token, controller_token);
+  workers_[peer.index % workers_.size()]->mailbox().Post(
+      [index = peer.index, token, padding](Worker& w) { w.SendEcho(index, token, padding); });
+}
+
+// -----------------------------------------------------------------------------------------------------------
+// timers
+
+void Hub::Tick(Instant now) {
+  const std::lock_guard lock(mutex_);
+  for (auto& [id, peer] : peers_) TickPeer(*peer, now);
+}
+
+void Hub::TickPeer(Peer& peer, Instant now) {
+  bool current_ended = false;
+  for (SessionPtr* session : {&peer.current, &peer.next, &peer.previous}) {
+    if (!*session || now < (*session)->created + (*session)->timers.reject_after) continue;
+    current_ended |= session == &peer.current;
+    End(peer, std::move(*session), SessionEnd::kExpired);
+  }
+  if (current_ended) PublishSendSession(peer);
+  std::optional<CurrentSession> session;
+  if (peer.current) {
+    const bool used_up = std::ranges::any_of(peer.current->send, [](const auto& channel) {
+      return channel->counter.value() >= OMNI_REKEY_AFTER_MESSAGES;
+    });
+    session = CurrentSession{.role = peer.current->role,
+                             .created = peer.current->created,
+                             .timers = peer.current->timers,
+                             .messages_used_up = used_up};
+  }
+  const TimerVerdict verdict = peer.timers.Tick(TrafficOf(peer), session ? &*session : nullptr,
+                                                peer.spec.persistent_keepalive, now);
+  if (verdict.send_keepalive) {
+    workers_[peer.index % workers_.size()]->mailbox().Post(
+        [index = peer.index](Worker& w) { w.SendKeepalive(index); });
+  }
+  if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
+}
+
+void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
+  if (now - peer.last_handshake_event < kHandshakeEventInterval) return;
+  // Only an event that was heard counts: a controller that comes back is told at once.
+  if (Emit(HandshakeWantedEvent{.peer = peer.spec.id, .reason = reason})) {
+    peer.last_handshake_event = now;
+  }
+}
+
+PeerTraffic Hub::TrafficOf(const Peer& peer) {
+  PeerTraffic out;
+  const auto later = [](Instant& at, const Counter64& value) {
+    at = std::max(at, Instant(Duration(static_cast<int64_t>(value.value()))));
+  };
+  for (const auto& activity : peer.activity) {
+    later(out.last_tx, activity->last_tx);
+    later(out.last_data_tx, activity->last_data_tx);
+    later(out.last_rx, activity->last_rx);
+    later(out.last_data_rx, activity->last_data_rx);
+  }
+  return out;
+}
+
+SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) {
+  SessionView out{
+      .id = session.id, .role = session.role, .slot = slot, .age = now - session.created};
+  for (const auto& channel : session.receive) {
+    out.receive.push_back(channel->id);
+    out.rx_packets += channel->packets.value();
+  }
+  for (const auto& channel : session.send) {
+    out.send.push_back(channel->id);
+    out.tx_packets += channel->counter.value();
+  }
+  return out;
+}
+
+}  // namespace omni

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// LinkControl: what the hub needs of the TUN as a network interface. dataplane/setup has the
+// netlink one; tests have one that remembers.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/ip.h"
+
+namespace omni {
+
+struct LinkState {
+  std::vector<InterfaceAddress> addresses;
+  uint32_t mtu = 0;
+  std::vector<IpPrefix> routes;  // to be sent into the TUN
+
+  friend bool operator==(const LinkState&, const LinkState&) = default;
+};
+
+class LinkControl {
+ public:
+  virtual ~LinkControl() = default;
+  // Makes the interface so, up and with nothing else of ours on it. The error names object and
+  // cause.
+  virtual absl::Status Apply(const LinkState& wanted) = 0;
+};
+
+}  // namespace omni

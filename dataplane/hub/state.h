@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the controller says and hears, as validated values: the gRPC service turns messages into
+// these and these into messages; inside the dataplane nothing else is known of the contract.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/ip.h"
+#include "common/node_id.h"
+#include "common/secret.h"
+#include "dataplane/core/channel.h"
+
+namespace omni {
+
+using SessionId = std::array<uint8_t, 16>;
+
+struct NodeSpec {
+  std::vector<InterfaceAddress> addresses;
+  uint32_t mtu = 0;
+  std::array<uint8_t, 32> mac1_key{};
+};
+
+struct PeerSpec {
+  NodeId id;
+  std::vector<IpPrefix> allowed;
+  std::optional<Endpoint> endpoint;
+  Duration persistent_keepalive{};  // zero: off
+};
+
+struct StateChange {
+  uint64_t generation = 0;
+  std::optional<uint64_t> base_generation;  // set: a delta
+  std::optional<NodeSpec> node;
+  std::vector<PeerSpec> upsert;  // of a full state: all peers
+  std::vector<NodeId> remove;
+};
+
+enum class SessionRole : uint8_t { kInitiator, kResponder };
+
+struct SessionTimers {
+  Duration rekey_after{};
+  Duration reject_after{};
+  Duration keepalive{};
+  Duration rekey_on_receive{};
+  Duration no_reply{};
+};
+
+struct ChannelSpec {
+  ChannelId id = 0;
+  Key32 key;
+};
+
+struct SessionSpec {
+  SessionId id{};
+  NodeId peer;
+  SessionRole role = SessionRole::kInitiator;
+  std::vector<ChannelSpec> receive;
+  std::vector<ChannelSpec> send;
+  Endpoint endpoint;
+  SessionTimers timers;
+};
+
+enum class SessionSlot : uint8_t { kCurrent, kNext, kPrevious };
+
+struct SessionView {
+  SessionId id{};
+  SessionRole role = SessionRole::kInitiator;
+  SessionSlot slot = SessionSlot::kCurrent;
+  Duration age{};
+  std::vector<ChannelId> receive;
+  std::vector<ChannelId> send;
+  uint64_t tx_packets = 0;
+  uint64_t rx_packets = 0;
+};
+
+struct PeerView {
+  NodeId id;
+  std::optional<Endpoint> endpoint;
+  std::vector<SessionView> sessions;  // current first
+};
+
+struct StateView {
+  uint64_t generation = 0;
+  std::vector<PeerView> peers;
+};
+
+struct PeerTotals {
+  NodeId id;
+  uint64_t tx_packets = 0;
+  uint64_t tx_bytes = 0;
+  uint64_t rx_packets = 0;
+  uint64_t rx_bytes = 0;
+  Duration last_rx_age{};
+};
+
+// What the controller is told.
+enum class HandshakeReason : uint8_t { kNoSession, kRekey, kNoReply };
+struct HandshakeWantedEvent {
+  NodeId peer;
+  HandshakeReason reason = HandshakeReason::kNoSession;
+};
+struct SessionConfirmedEvent {
+  SessionId session{};
+  NodeId peer;
+};
+enum class SessionEnd : uint8_t { kExpired, kReplaced };
+struct SessionEndedEvent {
+  SessionId session{};
+  NodeId peer;
+  SessionEnd reason = SessionEnd::kExpired;
+};
+struct EndpointChangedEvent {
+  NodeId peer;
+  Endpoint endpoint;
+};
+struct EchoReplyEvent {
+  NodeId peer;
+  uint64_t token = 0;  // 0: the echo that confirmed a session
+  Duration rtt{};
+};
+struct PacketInEvent {
+  Endpoint from;
+  std::vector<uint8_t> datagram;
+};
+using ControllerEvent = std::variant<HandshakeWantedEvent, SessionConfirmedEvent, SessionEndedEvent,
+                                     EndpointChangedEvent, EchoReplyEvent, PacketInEvent>;
+
+}  // namespace omni

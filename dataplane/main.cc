@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// omni-dataplane. Reading order: this file, worker/worker.cc, core/sender.cc and core/receiver.cc,
+// core/channel.h, bpf/abi.h.
+#include <signal.h>
+#include <sodium.h>
+#include <systemd/sd-daemon.h>
+
+#include <memory>
+#include <thread>
+
+#include "common/log.h"
+#include "common/rpc/unix_server.h"
+#include "common/status.h"
+#include "dataplane/api/service.h"
+#include "dataplane/hub/hub.h"
+#include "dataplane/setup/options.h"
+#include "dataplane/setup/privileged.h"
+#include "dataplane/worker/worker.h"
+
+namespace omni {
+namespace {
+
+// LIMIT: timers of peers are counted in seconds; a tenth of one is exact enough.
+constexpr timespec kTick = {.tv_sec = 0, .tv_nsec = 100'000'000};
+
+// Signals that end the process are taken by the main thread, in its tick; all threads made later
+// inherit the mask.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+std::vector<std::unique_ptr<Worker>> MakeWorkers(Privileged& privileged, Hub& hub,
+                                                 std::vector<std::unique_ptr<Aead>> aeads) {
+  std::vector<std::unique_ptr<Worker>> workers;
+  const auto count = static_cast<uint32_t>(aeads.size());
+  for (uint32_t i = 0; i < count; ++i) {
+    auto udp = std::make_unique<KernelUdpPort>(std::move(privileged.udp[i]));
+    auto tun = std::make_unique<KernelTunPort>(std::move(privileged.tun.queues[i]));
+    Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
+    parts.udp_fds = udp->fds();
+    parts.tun_fd = tun->fd();
+    parts.udp = std::move(udp);
+    parts.tun = std::move(tun);
+    parts.reports = &hub;
+    workers.push_back(std::make_unique<Worker>(std::move(parts)));
+  }
+  std::vector<Worker*> all;
+  for (const auto& worker : workers) all.push_back(worker.get());
+  for (const auto& worker : workers) worker->SetSiblings(all);
+  hub.SetWorkers(std::move(all));
+  return workers;
+}
+
+DataplaneInfo Describe(const Options& options, const Privileged& privileged, const Worker& worker) {
+  const auto tun_reason = [](bool active) {
+    return active ? "accepted by the TUN device" : "this kernel's TUN device does not offer it";
+  };
+  return {.tun_name = options.tun,
+          .listen_port = options.listen_port,
+          .aead_backend = std::string(worker.aead_name()),
+          .path_reason = "the only path of this version",
+          .features = {{"udp_gso", true, "used for every batch of equal datagrams"},
+                       {"udp_gro", true, "accepted by the UDP sockets"},
+                       {"tun_tso", privileged.tun.tso, tun_reason(privileged.tun.tso)},
+                       {"tun_uso", privileged.tun.uso, tun_reason(privileged.tun.uso)}}};
+}
+
+// Ticks until a signal or a worker ends it. Gives the exit code.
+int TickUntilEnd(Hub& hub, const sigset_t& signals) {
+  for (;;) {
+    const int signal = sigtimedwait(&signals, nullptr, &kTick);
+    if (signal > 0) {
+      spdlog::info("stopping: {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+      return 0;
+    }
+    if (const auto failure = hub.failure()) {
+      spdlog::error("{}", *failure);
+      return 1;
+    }
+    hub.Tick(Now());
+  }
+}
+
+absl::StatusOr<int> Run(const Options& options) {
+  RETURN_IF_ERROR(InitLogging("omni-dataplane", options.log_level));
+  if (sodium_init() < 0) return absl::InternalError("libsodium did not initialise");
+  const sigset_t signals = BlockSignals();
+  ASSIGN_OR_RETURN(auto aeads, MakeAeads(options));
+  ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
+
+  Hub hub(*privileged.link);
+  const auto workers = MakeWorkers(privileged, hub, std::move(aeads));
+  std::vector<const Worker*> readable;
+  for (const auto& worker : workers) readable.push_back(worker.get());
+  DataplaneService service(hub, std::move(readable), Describe(options, privileged, *workers[0]));
+  ASSIGN_OR_RETURN(auto server,
+                   UnixServer::Start(std::move(privileged.listener),
+                                     {.uids = {privileged.controller_user.uid}}, {&service}));
+  std::vector<std::thread> threads;
+  for (const auto& worker : workers) threads.emplace_back([&worker] { worker->Run(); });
+  spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.size(), options.listen_port,
+               options.tun, workers[0]->aead_name());
+  sd_notify(0, "READY=1");
+  const int code = TickUntilEnd(hub, signals);
+  sd_notify(0, "STOPPING=1");
+  service.Shutdown();
+  server->Stop();
+  for (const auto& worker : workers) worker->Stop();
+  for (std::thread& thread : threads) thread.join();
+  return code;
+}
+
+}  // namespace
+}  // namespace omni
+
+int main(int argc, char** argv) {
+  const omni::ParsedOptions parsed = omni::ParseOptions(argc, argv);
+  if (parsed.exit_code) return *parsed.exit_code;
+  const auto code = omni::Run(parsed.options);
+  if (code.ok()) return *code;
+  std::fprintf(stderr, "omni-dataplane: %s\n", std::string(omni::Message(code.status())).c_str());
+  return 1;
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/setup/netlink_link.h"
+
+#include <fmt/format.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+
+#include <algorithm>
+
+#include "absl/cleanup/cleanup.h"
+#include "common/status.h"
+
+namespace omni {
+namespace {
+
+// "add address 10.77.0.1/24 to omni0: Operation not permitted"
+absl::Status NetlinkStatus(int error, const std::string& what) {
+  if (error >= 0) return absl::OkStatus();
+  const bool denied = -error == NLE_PERM || -error == NLE_NOACCESS;
+  return {denied ? absl::StatusCode::kPermissionDenied : absl::StatusCode::kInternal,
+          fmt::format("{}: {}", what, nl_geterror(error))};
+}
+
+nl_addr* MakeAddress(const IpAddress& address, int length) {
+  nl_addr* out = nl_addr_build(address.is_v4() ? AF_INET : AF_INET6, address.raw().data(),
+                               address.raw().size());
+  nl_addr_set_prefixlen(out, length);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<NetlinkLink>> NetlinkLink::Open(const std::string& name) {
+  std::unique_ptr<nl_sock, SocketDeleter> socket(nl_socket_alloc());
+  RETURN_IF_ERROR(NetlinkStatus(nl_connect(socket.get(), NETLINK_ROUTE), "open rtnetlink"));
+  const unsigned index = if_nametoindex(name.c_str());
+  if (index == 0) return absl::NotFoundError(fmt::format("interface {}: does not exist", name));
+  return std::unique_ptr<NetlinkLink>(
+      new NetlinkLink(name, std::move(socket), static_cast<int>(index)));
+}
+
+absl::Status NetlinkLink::Apply(const LinkState& wanted) {
+  RETURN_IF_ERROR(SetUp(wanted.mtu));
+  const auto apply = [](auto& have, const auto& want, const auto& change) -> absl::Status {
+    for (const auto& item : std::vector(have)) {
+      if (std::ranges::find(want, item) != want.end()) continue;
+      RETURN_IF_ERROR(change(item, Change::kRemove));
+      std::erase(have, item);
+    }
+    for (const auto& item : want) {
+      if (std::ranges::find(have, item) != have.end()) continue;
+      RETURN_IF_ERROR(change(item, Change::kAdd));
+      have.push_back(item);
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(apply(applied_.addresses, wanted.addresses,
+                        [this](const auto& item, Change c) { return ChangeAddress(item, c); }));
+  return apply(applied_.routes, wanted.routes,
+               [this](const auto& item, Change c) { return ChangeRoute(item, c); });
+}
+
+absl::Status NetlinkLink::SetUp(uint32_t mtu) {
+  if (mtu == applied_.mtu || mtu == 0) return absl::OkStatus();
+  rtnl_link* link = rtnl_link_alloc();
+  rtnl_link* change = rtnl_link_alloc();
+  const absl::Cleanup free_links = [&] {
+    rtnl_link_put(link);
+    rtnl_link_put(change);
+  };
+  rtnl_link_set_ifindex(link, index_);
+  rtnl_link_set_mtu(change, mtu);
+  rtnl_link_set_flags(change, IFF_UP);
+  RETURN_IF_ERROR(NetlinkStatus(rtnl_link_change(socket_.get(), link, change, 0),
+                                fmt::format("set {} up with MTU {}", name_, mtu)));
+  applied_.mtu = mtu;
+  return absl::OkStatus();
+}
+
+absl::Status NetlinkLink::ChangeAddress(const InterfaceAddress& address, Change change) {
+  rtnl_addr* entry = rtnl_addr_alloc();
+  nl_addr* local = MakeAddress(address.address, address.length);
+  const absl::Cleanup free_entry = [&] {
+    rtnl_addr_put(entry);
+    nl_addr_put(local);
+  };
+  rtnl_addr_set_ifindex(entry, index_);
+  rtnl_addr_set_local(entry, local);
+  // No duplicate detection on a point-to-point device: it would only make the address unusable for
+  // a second.
+  if (!address.address.is_v4()) rtnl_addr_set_flags(entry, IFA_F_NODAD);
+  if (change == Change::kRemove) {
+    const int error = rtnl_addr_delete(socket_.get(), entry, 0);
+    if (error == -NLE_NOADDR) return absl::OkStatus();
+    return NetlinkStatus(error,
+                         fmt::format("remove address {} from {}", address.ToString(), name_));
+  }
+  return NetlinkStatus(rtnl_addr_add(socket_.get(), entry, NLM_F_CREATE | NLM_F_REPLACE),
+                       fmt::format("add address {} to {}", address.ToString(), name_));
+}
+
+absl::Status NetlinkLink::ChangeRoute(const IpPrefix& prefix, Change change) {
+  rtnl_route* route = rtnl_route_alloc();
+  nl_addr* destination = MakeAddress(prefix.address, prefix.length);
+  const absl::Cleanup free_route = [&] {
+    rtnl_route_put(route);
+    nl_addr_put(destination);
+  };
+  rtnl_route_set_family(route, static_cast<uint8_t>(prefix.address.is_v4() ? AF_INET : AF_INET6));
+  rtnl_route_set_table(route, RT_TABLE_MAIN);
+  rtnl_route_set_protocol(route, RTPROT_STATIC);
+  rtnl_route_set_scope(route, prefix.address.is_v4() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
+  rtnl_route_set_dst(route, destination);
+  rtnl_nexthop* hop = rtnl_route_nh_alloc();
+  rtnl_route_nh_set_ifindex(hop, index_);
+  rtnl_route_add_nexthop(route, hop);  // owns the hop from here on
+  if (change == Change::kRemove) {
+    const int error = rtnl_route_delete(socket_.get(), route, 0);
+    if (error == -NLE_OBJ_NOTFOUND) return absl::OkStatus();
+    return NetlinkStatus(error, fmt::format("remove route {} from {}", prefix.ToString(), name_));
+  }
+  return NetlinkStatus(rtnl_route_add(socket_.get(), route, NLM_F_CREATE | NLM_F_REPLACE),
+                       fmt::format("add route {} to {}", prefix.ToString(), name_));
+}
+
+}  // namespace omni

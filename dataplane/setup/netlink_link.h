@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// NetlinkLink: addresses, MTU and routes of the TUN through rtnetlink (libnl). Opened in the
+// privileged minute; later changes need CAP_NET_ADMIN, which the dataplane keeps for this.
+#pragma once
+
+#include <netlink/socket.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "dataplane/hub/link.h"
+
+namespace omni {
+
+class NetlinkLink final : public LinkControl {
+ public:
+  // NOT_FOUND when there is no such interface.
+  static absl::StatusOr<std::unique_ptr<NetlinkLink>> Open(const std::string& name);
+
+  absl::Status Apply(const LinkState& wanted) override;
+
+ private:
+  struct SocketDeleter {
+    void operator()(nl_sock* socket) const { nl_socket_free(socket); }
+  };
+
+  NetlinkLink(std::string name, std::unique_ptr<nl_sock, SocketDeleter> socket, int index)
+      : name_(std::move(name)), socket_(std::move(socket)), index_(index) {}
+
+  enum class Change : uint8_t { kAdd, kRemove };
+  absl::Status ChangeAddress(const InterfaceAddress& address, Change change);
+  absl::Status ChangeRoute(const IpPrefix& prefix, Change change);
+  absl::Status SetUp(uint32_t mtu);
+
+  std::string name_;
+  std::unique_ptr<nl_sock, SocketDeleter> socket_;
+  int index_;
+  LinkState applied_;
+};
+
+}  // namespace omni

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/setup/options.h"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+
+#include "generated/version.h"
+
+namespace omni {
+
+ParsedOptions ParseOptions(int argc, char** argv) {
+  ParsedOptions out;
+  Options& o = out.options;
+  std::string aead = "auto";
+  CLI::App app{
+      "omni-dataplane: moves the packets of the OmniNervous network.\n"
+      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
+      "and becomes --user.\n"
+      "A controller (omni-controller) tells it what to do over --socket."};
+  app.set_version_flag("--version", std::string("omni-dataplane ") + kVersion);
+  app.add_option("--socket", o.socket, "Unix socket to serve the controller on")
+      ->capture_default_str();
+  app.add_option("--user", o.user, "User to become")->capture_default_str();
+  app.add_option("--controller-user", o.controller_user, "User that may connect, besides root")
+      ->capture_default_str();
+  app.add_option("--tun", o.tun, "Name of the TUN device to create")->capture_default_str();
+  app.add_option("--listen-port", o.listen_port, "UDP port for everything, IPv4 and IPv6")
+      ->check(CLI::Range(1, 65535))
+      ->capture_default_str();
+  app.add_option("--workers", o.workers, "Worker threads; 0: one per CPU, at most 16")
+      ->check(CLI::Range(0U, kMaxWorkers))
+      ->capture_default_str();
+  app.add_option("--aead", aead,
+                 "Cipher implementation; auto: the fastest that passes its self-test")
+      ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
+      ->capture_default_str();
+  app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app.footer("Exit codes: 0 stopped by a signal, 1 could not start or go on, 2 usage error.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    out.exit_code = app.exit(error) == 0 ? 0 : 2;
+  }
+  for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
+    if (aead == AeadBackendName(backend)) o.aead = backend;
+  }
+  if (o.workers == 0) {
+    o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
+  }
+  return out;
+}
+
+}  // namespace omni

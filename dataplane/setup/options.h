@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options: the command line of omni-dataplane. What the controller decides is not here; this is
+// what must be known before privileges are dropped.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "dataplane/core/aead.h"
+
+namespace omni {
+
+struct Options {
+  std::string socket = "/run/omni/dataplane.sock";
+  std::string user = "omni-dataplane";
+  std::string controller_user = "omni";
+  std::string tun = "omni0";
+  uint16_t listen_port = 51900;
+  uint32_t workers = 0;             // 0: one per CPU, at most 16
+  std::optional<AeadBackend> aead;  // unset: the first that passes its self-test
+  std::string log_level = "info";
+};
+
+// LIMIT: 16 workers: as many channels as a session has.
+inline constexpr uint32_t kMaxWorkers = 16;
+
+struct ParsedOptions {
+  Options options;
+  std::optional<int>
+      exit_code;  // set: --help, --version or a usage error was printed; exit with it
+};
+ParsedOptions ParseOptions(int argc, char** argv);
+
+}  // namespace omni

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The privileged minute: everything that needs root is opened here, then the privileges are
+// dropped, before any thread exists. What remains is CAP_NET_ADMIN, for addresses and routes that
+// the controller changes later.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/privileges.h"
+#include "common/rpc/unix_server.h"
+#include "dataplane/core/aead.h"
+#include "dataplane/io/tun_port.h"
+#include "dataplane/io/udp_port.h"
+#include "dataplane/setup/netlink_link.h"
+#include "dataplane/setup/options.h"
+
+namespace omni {
+
+struct Privileged {
+  KernelTunPort::Device tun;
+  std::vector<KernelUdpPort::Sockets> udp;
+  std::unique_ptr<NetlinkLink> link;
+  UnixListener listener;
+  User controller_user;
+};
+
+// Opens all and drops privileges. The error is one line naming object and cause.
+absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options);
+
+// One self-tested AEAD per worker, of the wanted backend or the first that passes.
+absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options);
+
+}  // namespace omni

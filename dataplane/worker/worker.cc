@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/worker/worker.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "common/byte_order.h"
+
+namespace omni {
+
+Worker::Worker(Parts parts)
+    : parts_(std::move(parts)),
+      sender_(tables_, *parts_.aead, *parts_.udp, *this),
+      receiver_(tables_, *parts_.aead, *parts_.tun, *this),
+      inbound_(parts_.workers) {
+  tables_.worker = parts_.index;
+  tables_.workers = parts_.workers;
+}
+
+void Worker::Run() {
+  const FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+  const auto add = [&](int fd, Source source) {
+    epoll_event event{.events = EPOLLIN, .data = {.u32 = source}};
+    OMNI_CHECK(epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0);
+  };
+  for (const int fd : parts_.udp_fds) add(fd, kUdp);
+  add(parts_.tun_fd, kTun);
+  add(mailbox_.fd(), kMailbox);
+  // ORDER: relaxed; Stop() wakes the loop through the mailbox, whose lock orders the two.
+  while (!stop_.load(std::memory_order_relaxed)) {
+    unsigned ready = Wait(epoll.get());
+    counters_.wakeups.Add(1);
+    now_ = Now();
+    if ((ready & kMailbox) != 0) mailbox_.Empty(*this);
+    for (int round = 0; ready != 0 && round < kMaxRounds; ++round) {
+      ready = Round(ready, now_);
+      now_ = Now();
+    }
+  }
+}
+
+unsigned Worker::Wait(int epoll) {
+  std::array<epoll_event, 8> events;
+  const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
+  unsigned ready = 0;
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<size_t>(i)];
+    ready |= event.data.u32;
+    if (event.data.u32 == kTun && (event.events & (EPOLLERR | EPOLLHUP)) != 0) {
+      parts_.reports->Failed("the TUN device was removed");
+      stop_.store(true, std::memory_order_relaxed);
+    }
+  }
+  return ready;
+}
+
+void Worker::Stop() {
+  stop_.store(true, std::memory_order_relaxed);
+  mailbox_.Wake();
+}
+
+void Worker::RunOnce(Instant now) {
+  now_ = now;
+  mailbox_.Empty(*this);
+  for (unsigned ready = kUdp | kTun | kMailbox; ready != 0;) ready = Round(ready, now);
+}
+
+unsigned Worker::Round(unsigned ready, Instant now) {
+  unsigned still = 0;
+  if ((ready & kMailbox) != 0) TakeHandovers(now);
+  if ((ready & kUdp) != 0 && ReceiveTurn(now)) still |= kUdp;
+  if ((ready & kTun) != 0 && SendTurn(now)) still |= kTun;
+  sender_.Flush();
+  WakeSiblings();
+  return still;
+}
+
+bool Worker::ReceiveTurn(Instant now) {
+  std::array<ReceivedDatagram, kReceiveBatch> batch;
+  const size_t count = parts_.udp->Receive(batch, tables_.drops);
+  counters_.rx_messages.Add(count);
+  receiver_.Receive({batch.data(), count}, now);
+  return count > 0;
+}
+
+bool Worker::SendTurn(Instant now) {
+  for (int i = 0; i < kTunBatch; ++i) {
+    const auto packet = parts_.tun->Read();
+    if (!packet) return false;
+    counters_.tun_reads.Add(1);
+    sender_.Send(*packet, now);
+  }
+  return true;
+}
+
+void Worker::TakeHandovers(Instant now) {
+  for (HandoverRing& ring : inbound_) {
+    while (const auto record = ring.Front()) {
+      const ReceivedDatagram datagram{.bytes = record->bytes,
+                                      .segment_bytes = record->size,
+                                      .traffic_class = record->traffic_class,
+                                      .path = record->path};
+      receiver_.Receive({&datagram, 1}, now);
+      ring.Pop();
+    }
+  }
+}
+
+void Worker::WakeSiblings() {
+  for (size_t i = 0; handed_over_ != 0; ++i, handed_over_ >>= 1) {
+    if ((handed_over_ & 1) != 0) siblings_[i]->mailbox_.Wake();
+  }
+}
+
+void Worker::AddPeer(PeerIndex index, std::shared_ptr<PeerActivity> activity) {
+  if (tables_.peers.size() <= index) tables_.peers.resize(index + 1);
+  tables_.peers[index] = {};
+  tables_.peers[index].activity = std::move(activity);
+}
+
+void Worker::RemovePeer(PeerIndex index) {
+  sender_.DropWaiting(index);
+  tables_.peers[index] = {};
+}
+
+void Worker::SetPath(PeerIndex index, const UdpPath& path) {
+  if (PeerSlot* slot = tables_.FindPeer(index)) slot->path = path;
+}
+
+void Worker::AddChannel(std::shared_ptr<ReceiveChannel> channel) {
+  const ChannelId id = channel->id;
+  tables_.channels.insert_or_assign(id, std::move(channel));
+}
+
+void Worker::SetSession(PeerIndex index, std::shared_ptr<const SendSession> session) {
+  sender_.SetSession(index, std::move(session), now_);
+}
+
+void Worker::SendKeepalive(PeerIndex index) {
+  sender_.SendMessage(index, {}, now_);
+  sender_.Flush();
+}
+
+void Worker::SendEcho(PeerIndex index, uint64_t token, uint32_t padding) {
+  omni_inner_echo echo{};
+  echo.type = OMNI_INNER_ECHO_REQUEST;
+  const Le64 wire_token(token);
+  const Le64 stamp(static_cast<uint64_t>(Now().time_since_epoch().count()));
+  std::memcpy(echo.token, &wire_token, sizeof(wire_token));
+  std::memcpy(echo.stamp, &stamp, sizeof(stamp));
+  echo_.assign(sizeof(echo) + padding, 0);
+  std::memcpy(echo_.data(), &echo, sizeof(echo));
+  sender_.SendMessage(index, echo_, now_);
+  sender_.Flush();
+}
+
+void Worker::SendControl(const Endpoint& to, std::span<const uint8_t> datagram) {
+  echo_.assign(datagram.begin(), datagram.end());
+  const Train train{.path = {.remote = to},
+                    .data = echo_.data(),
+                    .bytes = static_cast<uint32_t>(echo_.size()),
+                    .segment_bytes = static_cast<uint32_t>(echo_.size()),
+                    .segments = 1};
+  parts_.udp->Send({&train, 1}, tables_.drops);
+}
+
+void Worker::OnRoamed(PeerIndex peer, const UdpPath& path) {
+  parts_.reports->Roamed(parts_.index, peer, path);
+}
+
+void Worker::OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) {
+  echo_.assign(message.begin(), message.end());
+  echo_[0] = OMNI_INNER_ECHO_REPLY;
+  sender_.SendMessage(peer, echo_, now_);
+}
+
+void Worker::OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) {
+  omni_inner_echo echo;
+  Le64 token;
+  Le64 stamp;
+  std::memcpy(&echo, message.data(), sizeof(echo));
+  std::memcpy(&token, echo.token, sizeof(token));
+  std::memcpy(&stamp, echo.stamp, sizeof(stamp));
+  const auto now_ns = static_cast<uint64_t>(now.time_since_epoch().count());
+  if (stamp.value() > now_ns) return;  // not one of ours; the hub would not know the token either
+  parts_.reports->EchoReplied(peer, token.value(), Duration(now_ns - stamp.value()));
+}
+
+void Worker::OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) {
+  counters_.control_datagrams.Add(1);
+  auto reason = filter_.Check(datagram, path.remote.address, now);
+  if (!reason) reason = parts_.reports->PacketIn(datagram, path.remote);
+  if (reason) tables_.drops.Count(*reason);
+}
+
+void Worker::OnHandover(uint32_t worker, std::span<const uint8_t> datagram,
+                        const ReceivedDatagram& origin) {
+  HandoverRing& ring = siblings_[worker]->inbound_[parts_.index];
+  if (!ring.Push(datagram, origin.path, origin.traffic_class)) {
+    return tables_.drops.Count(DropReason::rx_handover_full);
+  }
+  counters_.handovers.Add(1);
+  handed_over_ |= uint64_t{1} << worker;
+}
+
+}  // namespace omni

@@ -116,9 +116,9 @@ class PeerTable {
   }
 
   void SetDeadline(Peer& peer, std::optional<Instant> deadline) {
-    if (peer.deadline) deadlines_.erase({*peer.deadline, &peer});
+    if (peer.deadline) deadlines_.erase({*peer.deadline, peer.id});
     peer.deadline = deadline;
-    if (deadline) deadlines_.insert({*deadline, &peer});
+    if (deadline) deadlines_.insert({*deadline, peer.id});
   }
   std::optional<Instant> NextDeadline() const {
     if (deadlines_.empty()) return std::nullopt;
@@ -127,14 +127,14 @@ class PeerTable {
   // A peer whose deadline has come, or null.
   Peer* NextDue(Instant now) const {
     if (deadlines_.empty() || deadlines_.begin()->first > now) return nullptr;
-    return deadlines_.begin()->second;
+    return Find(deadlines_.begin()->second);
   }
 
  private:
   absl::flat_hash_map<NodeId, std::unique_ptr<Peer>> peers_;
   absl::flat_hash_map<PublicKey, Peer*> by_static_;
   absl::flat_hash_map<uint32_t, Indexed> by_index_;
-  std::set<std::pair<Instant, Peer*>> deadlines_;
+  std::set<std::pair<Instant, NodeId>> deadlines_;  // by id, so that a run can be repeated
 };
 
 }  // namespace omni::noise

@@ -35,6 +35,10 @@ class PeerKey {
  private:
   friend class Identity;
   PeerKey() = default;
+  // Checks the signature and that both keys are sound.
+  static absl::StatusOr<PeerKey> FromParts(const std::array<uint8_t, 32>& identity_public,
+                                           const std::array<uint8_t, 32>& static_public,
+                                           const std::array<uint8_t, 64>& signature);
   NodeId node_id_;
   std::array<uint8_t, 32> identity_public_{};
   std::array<uint8_t, 32> static_public_{};
@@ -58,9 +62,9 @@ class Identity {
   Key32 static_private_;
 };
 
-// The cluster PSK from the cluster secret: Argon2id, then a BLAKE2b key of its own for each use.
-// INVALID_ARGUMENT when the secret is shorter than 16 bytes. Takes about a tenth of a second and 64
-// MiB.
+// The cluster PSK from the cluster secret: Argon2id (RFC 9106; 3 passes, 64 MiB), then a BLAKE2b
+// key of its own for each use. INVALID_ARGUMENT when the secret has fewer than 16 or more than 4096
+// bytes. Takes about a tenth of a second and 64 MiB.
 absl::StatusOr<Key32> DeriveClusterPsk(std::string_view cluster_secret);
 
 }  // namespace omni

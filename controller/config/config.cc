@@ -62,9 +62,8 @@ bool operator==(const PeerSpec& a, const PeerSpec& b) {
 }
 
 std::string CheckPeerName(std::string_view name) {
-  const bool known = std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  });
+  const bool known = std::ranges::all_of(
+      name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
   if (name.empty() || name.size() > 63 || !known) {
     return fmt::format("\"{}\" is not 1-63 characters of a-z, 0-9 and -", name);
   }

@@ -59,7 +59,7 @@ struct Config {
 
   std::string dataplane_socket = "/run/omni/dataplane.sock";
   std::string api_socket = "/run/omni/controller.sock";
-  std::string api_group;  // empty: only root and the controller's own user
+  std::string api_group;                          // empty: only root and the controller's own user
   std::string metrics_listen = "127.0.0.1:9477";  // empty: off
   std::string log_level = "info";
   SessionConfig session;

@@ -190,6 +190,8 @@ void ReadPeer(TableReader reader, Config& config) {
 void CheckAcrossPeers(const Config& config, Problems& problems) {
   std::map<std::string, const PeerConfig*> names;
   std::map<NodeId, const PeerConfig*> ids;
+  // An identity can sign a static key that is not its own.
+  std::map<std::array<uint8_t, 32>, const PeerConfig*> static_keys;
   std::map<IpPrefix, const PeerConfig*> prefixes;
   for (const PeerConfig& peer : config.peers) {
     const auto [name, new_name] = names.try_emplace(peer.spec.name, &peer);
@@ -199,6 +201,11 @@ void CheckAcrossPeers(const Config& config, Problems& problems) {
                                name->second->line));
     }
     const auto [id, new_id] = ids.try_emplace(peer.spec.key.node_id(), &peer);
+    const auto [key, new_key] = static_keys.try_emplace(peer.spec.key.static_public(), &peer);
+    if (new_id && !new_key) {
+      problems.Add(peer.line, "peers.key",
+                   fmt::format("its static key is that of the peer in line {}", key->second->line));
+    }
     if (!new_id) {
       problems.Add(peer.line, "peers.key",
                    fmt::format("is also the key of the peer in line {}", id->second->line));

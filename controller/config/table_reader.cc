@@ -84,8 +84,8 @@ std::vector<const toml::table*> TableReader::Tables(std::string_view key) {
   std::vector<const toml::table*> out;
   if (node == nullptr) return out;
   if (!node->is_array()) {
-    Report(key, fmt::format("must be an array of tables, written [[{}]]; is {}", key,
-                            TypeName(*node)));
+    Report(key,
+           fmt::format("must be an array of tables, written [[{}]]; is {}", key, TypeName(*node)));
     return out;
   }
   for (const toml::node& element : *node->as_array()) {
@@ -141,9 +141,9 @@ void TableReader::Strings(std::string_view key, const StringCheck& take) {
   if (node->as_array()->empty()) Report(key, "must hold at least one");
   size_t index = 0;
   for (const toml::node& element : *node->as_array()) {
-    const std::string cause =
-        element.is_string() ? take(element.as_string()->get())
-                            : fmt::format("must be a string; is {}", TypeName(element));
+    const std::string cause = element.is_string()
+                                  ? take(element.as_string()->get())
+                                  : fmt::format("must be a string; is {}", TypeName(element));
     if (!cause.empty()) {
       problems_.Add(LineOfNode(element), fmt::format("{}[{}]", PathOf(key), index), cause);
     }

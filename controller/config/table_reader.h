@@ -50,7 +50,8 @@ class TableReader {
   // Each writes the value when it is there and right, and reports it when it is wrong.
   void String(std::string_view key, std::string& into, const StringCheck& check);
   void Integer(std::string_view key, int64_t min, int64_t max, int64_t& into);
-  // Each element of a non-empty array of strings goes through `take`, which says what is wrong with it.
+  // Each element of a non-empty array of strings goes through `take`, which says what is wrong with
+  // it.
   void Strings(std::string_view key, const StringCheck& take);
 
   void Require(std::string_view key);

@@ -36,6 +36,12 @@ absl::Status PeerTable::CheckFree(const PeerSpec& spec, const Peer* except) cons
     return absl::AlreadyExistsError(
         fmt::format("key: belongs to the peer \"{}\"", holder->spec.name));
   }
+  // An identity can sign a static key that is not its own.
+  if (const auto holder = by_static_key_.find(spec.key.static_public());
+      holder != by_static_key_.end() && holder->second != except) {
+    return absl::AlreadyExistsError(
+        fmt::format("key: its static key belongs to the peer \"{}\"", holder->second->spec.name));
+  }
   for (const IpPrefix& prefix : spec.allowed) {
     const auto holder = by_prefix_.find(prefix);
     if (holder != by_prefix_.end() && holder->second != except) {
@@ -74,12 +80,14 @@ void PeerTable::Index(std::unique_ptr<Peer> peer) {
   Peer* raw = peer.get();
   OMNI_CHECK(by_id_.emplace(raw->id(), raw).second);
   for (const IpPrefix& prefix : raw->spec.allowed) by_prefix_.emplace(prefix, raw);
+  by_static_key_.emplace(raw->spec.key.static_public(), raw);
   OMNI_CHECK(peers_.emplace(raw->spec.name, std::move(peer)).second);
 }
 
 std::unique_ptr<Peer> PeerTable::Unindex(const Peer& peer) {
   by_id_.erase(peer.id());
   for (const IpPrefix& prefix : peer.spec.allowed) by_prefix_.erase(prefix);
+  by_static_key_.erase(peer.spec.key.static_public());
   auto node = peers_.extract(peer.spec.name);
   OMNI_CHECK(!node.empty());
   return std::move(node.mapped());

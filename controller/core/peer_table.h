@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PeerTable: all peers of this node, findable by name and node id, no two with the same name, key or
-// prefix. Peer is what the controller knows of one. Owned by the Controller, on the event loop.
+// PeerTable: all peers of this node, findable by name and node id, no two with the same name, key
+// or prefix. Peer is what the controller knows of one. Owned by the Controller, on the event loop.
 #pragma once
 
 #include <array>
@@ -46,6 +46,7 @@ struct Peer {
   Trouble trouble = Trouble::kNone;
   std::string last_error;
   std::optional<Instant> last_error_logged;
+  std::optional<Instant> refused_at;
   std::optional<Instant> last_handshake;
   std::optional<Duration> rtt;
   uint64_t handshakes = 0;
@@ -88,6 +89,7 @@ class PeerTable {
   Map peers_;
   std::map<NodeId, Peer*> by_id_;
   std::map<IpPrefix, Peer*> by_prefix_;
+  std::map<std::array<uint8_t, 32>, Peer*> by_static_key_;
 };
 
 }  // namespace omni

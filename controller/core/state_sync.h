@@ -48,6 +48,8 @@ class StateSync {
 
   uint64_t generation() const { return applied_; }
   bool ready() const { return ready_; }
+  // A push was refused: only a full one can help.
+  bool stuck() const { return !ready_ && !in_flight_ && !error_.empty(); }
   const std::string& error() const { return error_; }  // of the last push, empty when it went well
 
  private:
@@ -61,9 +63,9 @@ class StateSync {
   Hooks hooks_;
 
   uint64_t applied_ = 0;
-  uint64_t pushed_ = 0;    // the highest generation ever used
+  uint64_t pushed_ = 0;      // the highest generation ever used
   uint64_t connection_ = 0;  // answers of an older one mean nothing
-  bool ready_ = false;     // a full state was applied in this connection
+  bool ready_ = false;       // a full state was applied in this connection
   bool in_flight_ = false;
   std::string error_;
 

@@ -5,13 +5,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <set>
 #include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "controller/dataplane_client/stream.h"
 #include "omni/dataplane/v1/dataplane.grpc.pb.h"

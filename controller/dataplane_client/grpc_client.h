@@ -4,9 +4,10 @@
 // while the io_context still exists.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
 #include <memory>
 #include <string>
+
+#include <boost/asio/io_context.hpp>
 
 #include "controller/dataplane_client/dataplane_client.h"
 

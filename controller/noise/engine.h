@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // HandshakeEngine: all handshakes of this node as one pure state machine: datagrams and time in,
-// datagrams, sessions and failures out. No socket, clock, thread or log; randomness comes from an
-// interface, so that a simulator can replay a run. Owned by the controller's event loop. Timers,
-// retries, cookies and limits as in docs/PROTOCOL.md.
+// datagrams, sessions and failures out. No socket, clock, thread or log; randomness through an
+// interface, so that a simulator can replay a run. Owned by the controller's event loop.
 //
 //   HandshakeEngine engine(std::move(options));
-//   engine.AddPeer(id, {...});
-//   Output out = engine.Initiate(id, now);       // then, in this order:
-//   for (auto& s : out.sessions) install(s);     // 1. a responder must be able to receive before
-//   it answers for (auto& d : out.datagrams) send(d);       // 2. for (auto& f : out.failures)
-//   report(f);      // 3. arm timer for engine.NextDeadline(), then engine.OnTimer(now)
+//   Output out = engine.Initiate(id, now);
+// Then in this order: install out.sessions (a responder must be able to receive before it answers),
+// send out.datagrams, report out.failures, arm a timer for NextDeadline() that calls OnTimer(now).
 #pragma once
 
 #include <array>
@@ -100,15 +97,16 @@ class HandshakeEngine {
   struct Options {
     Key32 static_private;
     Key32 cluster_psk;
-    int workers =
-        1;  // of our dataplane, 1-16; the larger of both sides' counts is the number of channels
+    // Of our dataplane; taken into 1-16. The larger count of both sides is the number of channels.
+    int workers = 1;
     Environment* environment = nullptr;  // not owned
   };
 
   explicit HandshakeEngine(Options options);
   ~HandshakeEngine();
 
-  // ALREADY_EXISTS: the id or the static key belongs to a peer.
+  // ALREADY_EXISTS: the id or the static key belongs to a peer. INVALID_ARGUMENT: the static key is
+  // our own, or no sound one.
   absl::Status AddPeer(const NodeId& id, PeerOptions options);
   // Forgets the peer and what is under way with it.
   void RemovePeer(const NodeId& id);
@@ -117,7 +115,7 @@ class HandshakeEngine {
   void SetWorkers(int workers);
 
   // Starts a handshake unless one is under way. Without an endpoint nothing happens until
-  // SetEndpoint().
+  // SetEndpoint(), after which NextDeadline() is due at once.
   Output Initiate(const NodeId& id, Instant now);
   // A control datagram of type 5, 6 or 7 from the network; hostile until proven otherwise.
   Output OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
@@ -126,8 +124,9 @@ class HandshakeEngine {
 
   bool IsConnecting(const NodeId& id) const;
 
-  // 48-bit session tags that live sessions already use (an adopted dataplane's): never handed out
-  // again until released.
+  // 48-bit session tags that live sessions use are never handed out again until released. The
+  // engine reserves those of the sessions it establishes; ReserveTag() is for sessions that are
+  // older than the engine (an adopted dataplane's). Release a tag when its session has ended.
   void ReserveTag(uint64_t tag);
   void ReleaseTag(uint64_t tag);
   // The tag inside a channel id.

@@ -16,6 +16,7 @@ pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(nl REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
 pkg_check_modules(cap REQUIRED IMPORTED_TARGET libcap)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
 # intel-ipsec-mb exists on amd64 only; without it libsodium seals and opens.
 find_library(IPSEC_MB_LIBRARY IPSec_MB)

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/api/arguments.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "common/status.h"
+
+namespace omni {
+namespace {
+
+// LIMIT: the 16 bytes that every echo has, and the largest padding of the dataplane contract.
+constexpr uint32_t kMinEcho = 16;
+constexpr uint32_t kMaxEcho = 65016;
+constexpr uint32_t kMaxCount = 1'000'000;
+// LIMIT: longer than anybody waits.
+constexpr int64_t kMaxSeconds = 3600;
+
+absl::StatusOr<Duration> CheckDuration(std::string_view field,
+                                       const google::protobuf::Duration& value) {
+  const bool sane = value.seconds() >= 0 && value.seconds() <= kMaxSeconds && value.nanos() >= 0 &&
+                    value.nanos() < 1'000'000'000;
+  const Duration duration =
+      sane ? std::chrono::seconds(value.seconds()) + std::chrono::nanoseconds(value.nanos()) : 0ns;
+  if (duration < 1ms) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: must be within 1 ms and {} s", field, kMaxSeconds));
+  }
+  return duration;
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(Message(status))};
+}
+
+absl::StatusOr<Peer*> LookUpPeer(const PeerTable& peers, const std::string& text) {
+  if (const std::string cause = CheckPeerName(text); !cause.empty()) {
+    return absl::InvalidArgumentError(fmt::format("peer: {}, nor a node id", cause));
+  }
+  Peer* peer = peers.Find(text);
+  if (peer == nullptr) {
+    return absl::NotFoundError(fmt::format("peer: there is no peer \"{}\"", text));
+  }
+  return peer;
+}
+
+absl::StatusOr<PingPlan> CheckPing(const control::v1::PingRequest& request) {
+  PingPlan plan;
+  if (request.count() > kMaxCount) {
+    return absl::InvalidArgumentError(
+        fmt::format("count: {} is not within 1-{}", request.count(), kMaxCount));
+  }
+  if (request.count() != 0) plan.count = request.count();
+  if (request.has_interval()) {
+    ASSIGN_OR_RETURN(plan.interval, CheckDuration("interval", request.interval()));
+  }
+  if (request.has_timeout()) {
+    ASSIGN_OR_RETURN(plan.timeout, CheckDuration("timeout", request.timeout()));
+  }
+  if (request.size() != 0) {
+    if (request.size() < kMinEcho || request.size() > kMaxEcho) {
+      return absl::InvalidArgumentError(
+          fmt::format("size: {} is not within {}-{}", request.size(), kMinEcho, kMaxEcho));
+    }
+    plan.padding = request.size() - kMinEcho;
+  }
+  return plan;
+}
+
+}  // namespace omni

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// The controller's connection to the dataplane: who is there, what does it hold, what should it.
+#include "controller/core/controller.h"
+
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "common/status.h"
+#include "controller/core/convert.h"
+
+namespace omni {
+namespace {
+
+namespace dp = dataplane::v1;
+
+// LIMIT: how often a dataplane that answers oddly is asked again.
+constexpr std::chrono::seconds kResyncInterval{1};
+// LIMIT: the most workers that a handshake can announce (controller/noise/engine.h).
+constexpr uint32_t kMaxWorkers = 16;
+
+// Sixty-four random bits: an echo that a former controller sent must not be taken for ours.
+uint64_t RandomToken() {
+  uint64_t token = 0;
+  randombytes_buf(&token, sizeof(token));
+  return token;
+}
+
+}  // namespace
+
+Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options)
+    : loop_(loop),
+      dataplane_(dataplane),
+      config_(std::move(options.config)),
+      self_(std::move(options.self)),
+      clock_(std::move(options.clock)),
+      started_(clock_()),
+      handshakes_(loop, dataplane,
+                  {.engine = std::move(options.engine),
+                   .limits = ToLimits(config_.session),
+                   .clock = clock_,
+                   .hooks = {.on_installed = [this](const auto& s) { OnInstalled(s); },
+                             .on_refused = [this](const auto& s,
+                                                  const auto& status) { OnRefused(s, status); },
+                             .on_failure = [this](const auto& f) { OnFailure(f); }}}),
+      sync_(dataplane, peers_,
+            {.node = [this] { return NodeMessage(); },
+             .applied = [this] { OnApplied(); },
+             .lost = [this] { ResyncLater(absl::FailedPreconditionError(sync_.error())); }}),
+      resync_timer_(loop),
+      next_echo_(RandomToken()) {}
+
+dp::Node Controller::NodeMessage() {
+  dp::Node node;
+  for (const InterfaceAddress& address : config_.addresses) {
+    dp::Prefix& out = *node.add_addresses();
+    out.set_address(AsString(address.address.raw()));
+    out.set_length(address.length);
+  }
+  node.set_mtu(config_.mtu);
+  node.set_mac1_key(AsString(handshakes_.engine().mac1_key()));
+  return node;
+}
+
+DataplaneView Controller::dataplane_view() const {
+  DataplaneView view{.connected = connected_ && sync_.ready(),
+                     .error = connected_ ? sync_.error() : disconnected_why_,
+                     .info = info_,
+                     .info_time = info_time_};
+  if (view.connected) view.error.clear();
+  if (!view.connected && view.error.empty()) view.error = "synchronising";
+  return view;
+}
+
+PeerState Controller::StateOf(const Peer& peer) const {
+  if (peer.trouble == Trouble::kUnanswered) return PeerState::kUnreachable;
+  if (peer.has_confirmed_session()) return PeerState::kUp;
+  if (peer.trouble == Trouble::kRefused) return PeerState::kUnreachable;
+  return handshakes_.IsConnecting(peer.id()) ? PeerState::kConnecting : PeerState::kIdle;
+}
+
+void Controller::OnConnected(const std::string& boot_id) {
+  connected_ = true;
+  disconnected_why_.clear();
+  ++connection_;
+  spdlog::info("dataplane {}: connected{}", config_.dataplane_socket,
+               boot_id_.empty() || boot_id == boot_id_ ? "" : "; it has restarted");
+  ReadInfo();
+}
+
+void Controller::OnDisconnected(const absl::Status& why) {
+  const std::string text(Message(why));
+  // Each further try ends here as well: one line when it goes, one when the cause changes.
+  if (connected_ || text != disconnected_why_) {
+    spdlog::warn("dataplane {}: not connected: {}", config_.dataplane_socket, text);
+  }
+  connected_ = false;
+  ++connection_;
+  disconnected_why_ = text;
+  resync_timer_.cancel();
+  sync_.Stop();
+  handshakes_.OnDisconnected();
+  const auto echoes = std::exchange(echoes_, {});
+  for (const auto& [token, done] : echoes) {
+    done(absl::UnavailableError("the dataplane is not connected"));
+  }
+}
+
+void Controller::ReadInfo() {
+  dataplane_.GetInfo(
+      [this, connection = connection_](const absl::StatusOr<dp::GetInfoResponse>& info) {
+        if (connection != connection_) return;
+        if (!info.ok()) {
+          ResyncLater(info.status());
+          return;
+        }
+        info_ = *info;
+        info_time_ = clock_();
+        handshakes_.engine().SetWorkers(
+            static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        Resync();
+      });
+}
+
+void Controller::Resync() {
+  dataplane_.GetState(
+      [this, connection = connection_](const absl::StatusOr<dp::GetStateResponse>& state) {
+        if (connection != connection_) return;
+        if (state.ok()) {
+          Adopt(*state);
+        } else {
+          ResyncLater(state.status());
+        }
+      });
+}
+
+void Controller::ResyncLater(const absl::Status& why) {
+  spdlog::warn("dataplane: {}; asking again", Message(why));
+  resync_timer_.expires_after(kResyncInterval);
+  resync_timer_.async_wait(
+      [this, connection = connection_](const boost::system::error_code& error) {
+        if (!error && connection == connection_) ReadInfo();
+      });
+}
+
+// Takes over what the dataplane holds, then makes it hold what we want. What it holds of peers that
+// we do not know goes with the full state.
+void Controller::Adopt(const dp::GetStateResponse& state) {
+  const bool restarted = state.boot_id() != boot_id_ && !boot_id_.empty();
+  boot_id_ = state.boot_id();
+  std::map<NodeId, const dp::PeerState*> theirs;
+  for (const dp::PeerState& peer : state.peers()) {
+    if (const auto id = NodeId::FromBytes(peer.peer_id())) theirs.emplace(*id, &peer);
+  }
+  size_t adopted = 0;
+  for (const auto& [name, peer] : peers_) {
+    const auto found = theirs.find(peer->id());
+    const bool had_session = !peer->sessions.empty();
+    AdoptSessions(*peer, found == theirs.end() ? nullptr : found->second);
+    adopted += peer->sessions.size();
+    if (!peer->sessions.empty()) continue;
+    if ((restarted && had_session) || (peer->spec.keepalive_s > 0 && peer->endpoint.is_set())) {
+      call_when_applied_.insert(peer->id());
+    }
+  }
+  if (state.generation() > 0) {
+    spdlog::info("dataplane: adopted generation {} with {} sessions of {} peers",
+                 state.generation(), adopted, theirs.size());
+  }
+  sync_.PushFull(state.generation(), [&](const Peer& peer) -> std::optional<Endpoint> {
+    if (untold_endpoints_.contains(peer.id())) return peer.spec.endpoint;
+    // Where a live session goes is fresher than any file.
+    if (!peer.sessions.empty()) return std::nullopt;
+    return peer.endpoint;
+  });
+}
+
+void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
+  noise::HandshakeEngine& engine = handshakes_.engine();
+  for (const LiveSession& session : peer.sessions) engine.ReleaseTag(session.tag);
+  peer.sessions.clear();
+  if (state == nullptr) return;
+  for (const dp::SessionState& session : state->sessions()) {
+    if (session.session_id().size() != SessionId().size()) continue;
+    LiveSession live;
+    std::ranges::copy(AsBytes(session.session_id()), live.id.begin());
+    if (session.receive_channel_ids_size() > 0) {
+      live.tag = noise::HandshakeEngine::TagOf(session.receive_channel_ids(0));
+    }
+    live.confirmed = session.slot() != dp::SESSION_SLOT_NEXT;
+    engine.ReserveTag(live.tag);
+    peer.sessions.push_back(live);
+    const Instant since = clock_() - std::chrono::milliseconds(session.age_ms());
+    if (!peer.last_handshake || *peer.last_handshake < since) peer.last_handshake = since;
+  }
+  const auto endpoint = state->has_endpoint() ? FromProto(state->endpoint()) : std::nullopt;
+  if (endpoint && !peer.sessions.empty() && !untold_endpoints_.contains(peer.id())) {
+    peer.endpoint = *endpoint;
+    engine.SetEndpoint(peer.id(), *endpoint);
+  }
+}
+
+void Controller::OnApplied() {
+  untold_endpoints_.clear();
+  for (const NodeId& id : std::exchange(call_when_applied_, {})) {
+    const Peer* peer = peers_.Find(id);
+    if (peer != nullptr && peer->sessions.empty()) handshakes_.Initiate(id);
+  }
+}
+
+}  // namespace omni

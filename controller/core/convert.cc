@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/core/convert.h"
+
+#include <chrono>
+
+namespace omni {
+namespace {
+
+namespace dp = dataplane::v1;
+
+void ToProto(const noise::SessionChannel& channel, dp::Channel& out) {
+  out.set_id(channel.id);
+  out.set_key(channel.key.data(), Key32::size());
+}
+
+}  // namespace
+
+void ToProto(const Endpoint& endpoint, dp::Endpoint& out) {
+  out.set_address(AsString(endpoint.address.raw()));
+  out.set_port(endpoint.port);
+  out.set_scope_id(endpoint.scope_id);
+}
+
+std::optional<Endpoint> FromProto(const dp::Endpoint& endpoint) {
+  const auto address = IpAddress::FromBytes(AsBytes(endpoint.address()));
+  if (!address || endpoint.port() < 1 || endpoint.port() > 65535) return std::nullopt;
+  return Endpoint{.address = *address,
+                  .port = static_cast<uint16_t>(endpoint.port()),
+                  .scope_id = endpoint.scope_id()};
+}
+
+void ToProto(const IpPrefix& prefix, dp::Prefix& out) {
+  out.set_address(AsString(prefix.address.raw()));
+  out.set_length(prefix.length);
+}
+
+dp::SessionLimits ToLimits(const SessionConfig& session) {
+  const auto reject_ms = static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(session.reject_after).count());
+  const auto rekey_ms = static_cast<uint32_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(session.rekey_after).count());
+  dp::SessionLimits limits;
+  limits.set_rekey_after_ms(rekey_ms);
+  limits.set_reject_after_ms(reject_ms);
+  limits.set_keepalive_ms(reject_ms / 18);                // 10 s of 180
+  limits.set_rekey_on_receive_ms(reject_ms / 180 * 165);  // 165 s
+  limits.set_no_reply_ms(reject_ms / 12);                 // 15 s
+  return limits;
+}
+
+dp::InstallSessionRequest ToProto(const noise::EstablishedSession& session,
+                                  const dp::SessionLimits& limits) {
+  dp::InstallSessionRequest request;
+  request.set_session_id(AsString(session.session_id));
+  request.set_peer_id(session.peer.ToBytes());
+  request.set_role(session.role == noise::Role::kInitiator ? dp::ROLE_INITIATOR
+                                                           : dp::ROLE_RESPONDER);
+  request.set_cipher(dp::CIPHER_CHACHA20_POLY1305);
+  for (const auto& channel : session.receive) ToProto(channel, *request.add_receive());
+  for (const auto& channel : session.send) ToProto(channel, *request.add_send());
+  if (session.endpoint.is_set()) ToProto(session.endpoint, *request.mutable_endpoint());
+  *request.mutable_limits() = limits;
+  return request;
+}
+
+}  // namespace omni

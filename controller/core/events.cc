@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens while connected: sessions come and go, datagrams and echoes arrive, handshakes fail.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "common/log.h"
+#include "common/status.h"
+#include "controller/core/controller.h"
+#include "controller/core/convert.h"
+
+namespace omni {
+
+namespace dp = dataplane::v1;
+
+namespace {
+
+// LIMIT: as long as the engine tries before it gives up.
+constexpr Duration kRefusalSpeaks = 90s;
+// LIMIT: calls that wait for one peer at a time.
+constexpr size_t kMaxWaiting = 1024;
+
+}  // namespace
+
+Peer* Controller::FindPeer(const std::string& raw_id) const {
+  const auto id = NodeId::FromBytes(raw_id);
+  return id ? peers_.Find(*id) : nullptr;
+}
+
+void Controller::OnPacketIn(const dp::PacketIn& packet) {
+  const auto from = FromProto(packet.from());
+  if (from) handshakes_.OnDatagram(AsBytes(packet.payload()), *from);
+}
+
+void Controller::OnEvent(const dp::Event& event) {
+  switch (event.event_case()) {
+    case dp::Event::kHandshakeWanted: {
+      Peer* peer = FindPeer(event.handshake_wanted().peer_id());
+      if (peer == nullptr) return;
+      if (!peer->endpoint.is_set()) {
+        FailureLog::NotePeerError(*peer, "no endpoint is known: waiting for the peer to call",
+                                  clock_());
+      }
+      handshakes_.Initiate(peer->id());
+      return;
+    }
+    case dp::Event::kSessionConfirmed:
+      OnSessionConfirmed(event.session_confirmed());
+      return;
+    case dp::Event::kSessionEnded:
+      OnSessionEnded(event.session_ended());
+      return;
+    case dp::Event::kEndpointChanged: {
+      Peer* peer = FindPeer(event.endpoint_changed().peer_id());
+      const auto endpoint = FromProto(event.endpoint_changed().endpoint());
+      if (peer == nullptr || !endpoint) return;
+      spdlog::debug("peer {}: now at {}", peer->spec.name, endpoint->ToString());
+      peer->endpoint = *endpoint;
+      handshakes_.engine().SetEndpoint(peer->id(), *endpoint);
+      return;
+    }
+    case dp::Event::kEchoReply:
+      OnEchoReply(event.echo_reply());
+      return;
+    case dp::Event::EVENT_NOT_SET:
+      return;  // an event that a newer dataplane knows
+  }
+}
+
+void Controller::OnInstalled(const noise::EstablishedSession& session) {
+  Peer* peer = peers_.Find(session.peer);
+  if (peer == nullptr) return;  // removed meanwhile, and its sessions with it
+  LiveSession live{.id = session.session_id};
+  if (!session.receive.empty()) {
+    live.tag = noise::HandshakeEngine::TagOf(session.receive.front().id);
+  }
+  peer->sessions.push_back(live);
+  if (session.endpoint.is_set()) {
+    peer->endpoint = session.endpoint;
+    handshakes_.engine().SetEndpoint(peer->id(), session.endpoint);
+  }
+  if (session.role == noise::Role::kResponder) return;  // until the dataplane says so
+  peer->sessions.back().confirmed = true;
+  if (session.rtt) peer->rtt = session.rtt;
+  Confirm(*peer);
+  MeasureRtt(*peer);
+}
+
+void Controller::OnRefused(const noise::EstablishedSession& session, const absl::Status& status) {
+  Peer* peer = peers_.Find(session.peer);
+  if (peer == nullptr) return;
+  ++peer->handshake_failures;
+  FailureLog::NotePeerError(
+      *peer, fmt::format("the dataplane refused the session: {}", Message(status)), clock_());
+}
+
+void Controller::OnFailure(const noise::Failure& failure) {
+  using noise::FailureReason;
+  Peer* peer = failure.peer ? peers_.Find(*failure.peer) : nullptr;
+  if (peer == nullptr) {
+    failures_.CountStranger(failure, clock_());
+    return;
+  }
+  ++peer->handshake_failures;
+  switch (failure.reason) {
+    case FailureReason::kAuthentication:
+      failures_.Count(failure.reason);
+      if (peer->trouble == Trouble::kNone) peer->trouble = Trouble::kRefused;
+      peer->refused_at = clock_();
+      FailureLog::NotePeerError(*peer, "handshake: " + noise::Describe(failure.reason), clock_());
+      return;
+    case FailureReason::kTimeout:
+      failures_.Count(failure.reason);
+      // That its answers do not authenticate says more than that no good one came.
+      if (!peer->refused_at || clock_() - *peer->refused_at > kRefusalSpeaks) {
+        peer->trouble = Trouble::kUnanswered;
+        FailureLog::NotePeerError(*peer,
+                                  fmt::format("handshake with {}: {}", peer->endpoint.ToString(),
+                                              noise::Describe(failure.reason)),
+                                  clock_());
+      }
+      if (peer->spec.keepalive_s > 0) InitiateSoon(peer->id());
+      return;
+    default:
+      // A replayed or mangled copy of what the peer once sent proves nothing about the peer.
+      failures_.CountStranger(failure, clock_());
+  }
+}
+
+void Controller::OnSessionConfirmed(const dp::SessionConfirmed& event) {
+  Peer* peer = FindPeer(event.peer_id());
+  if (peer == nullptr) return;
+  const auto session = std::ranges::find_if(
+      peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
+  if (session == peer->sessions.end() || session->confirmed) return;
+  session->confirmed = true;
+  Confirm(*peer);
+}
+
+void Controller::OnSessionEnded(const dp::SessionEnded& event) {
+  Peer* peer = FindPeer(event.peer_id());
+  if (peer == nullptr) return;
+  const auto session = std::ranges::find_if(
+      peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
+  if (session == peer->sessions.end()) return;
+  handshakes_.engine().ReleaseTag(session->tag);
+  const bool confirmed = session->confirmed;
+  peer->sessions.erase(session);
+  if (peer->has_confirmed_session()) return;
+  if (!confirmed && event.reason() == dp::SessionEnded::REASON_EXPIRED) {
+    FailureLog::NotePeerError(*peer,
+                              "the peer called, but did not use the session: our answer did not "
+                              "reach it, or its secrets differ from ours",
+                              clock_());
+  }
+  if (confirmed) spdlog::info("peer {}: the last session has ended", peer->spec.name);
+  if (peer->spec.keepalive_s > 0) InitiateSoon(peer->id());
+}
+
+// Both sides hold a session.
+void Controller::Confirm(Peer& peer) {
+  ++peer.handshakes;
+  peer.last_handshake = clock_();
+  if (peer.handshakes == 1 || peer.trouble != Trouble::kNone || !peer.last_error.empty()) {
+    spdlog::info("peer {}: up, at {}", peer.spec.name, peer.endpoint.ToString());
+  }
+  peer.trouble = Trouble::kNone;
+  peer.last_error.clear();
+  for (const auto& ready : std::exchange(peer.waiting, {})) {
+    boost::asio::post(loop_, ready);
+  }
+}
+
+void Controller::InitiateSoon(const NodeId& id) {
+  // Later, because this may be the engine's own output that is being looked at.
+  boost::asio::post(loop_, [this, id] {
+    if (peers_.Find(id) != nullptr) handshakes_.Initiate(id);
+  });
+}
+
+bool Controller::AwaitSession(const NodeId& id, std::function<void()> ready) {
+  Peer* peer = peers_.Find(id);
+  if (peer == nullptr || peer->waiting.size() >= kMaxWaiting) return false;
+  peer->waiting.push_back(std::move(ready));
+  return true;
+}
+
+void Controller::MeasureRtt(Peer& peer) {
+  ForgetEcho(peer.rtt_token);  // the former one was lost
+  // OnEchoReply() notes the time of every echo.
+  peer.rtt_token = SendEcho(peer.id(), 0, [](const absl::StatusOr<Duration>&) {});
+}
+
+uint64_t Controller::SendEcho(const NodeId& id, uint32_t padding, EchoDone done) {
+  const uint64_t token = next_echo_++;
+  echoes_.emplace(token, std::move(done));
+  dp::SendEchoRequest request;
+  request.set_peer_id(id.ToBytes());
+  request.set_token(token);
+  request.set_padding(padding);
+  dataplane_.SendEcho(request, [this, token](const absl::StatusOr<dp::SendEchoResponse>& sent) {
+    if (sent.ok()) return;
+    const auto echo = echoes_.extract(token);
+    if (!echo.empty()) echo.mapped()(sent.status());
+  });
+  return token;
+}
+
+void Controller::OnEchoReply(const dp::EchoReply& event) {
+  const auto echo = echoes_.extract(event.token());
+  if (echo.empty()) return;
+  const auto rtt = std::chrono::nanoseconds(event.rtt_ns());
+  if (Peer* peer = FindPeer(event.peer_id())) peer->rtt = rtt;
+  echo.mapped()(rtt);
+}
+
+}  // namespace omni

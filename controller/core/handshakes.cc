@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/core/handshakes.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "controller/core/convert.h"
+
+namespace omni {
+namespace {
+
+// LIMIT: the timer's clock stands still while the machine sleeps and ours does not: look at ours
+// once a second, so that a woken robot calls again at once.
+constexpr Duration kLongestWait = 1s;
+
+}  // namespace
+
+// Datagrams that wait until every session they belong to is installed.
+struct Handshakes::Delivery {
+  std::vector<noise::EstablishedSession> sessions;
+  std::vector<noise::Datagram> datagrams;
+  size_t missing = 0;
+  bool refused = false;
+};
+
+Handshakes::Handshakes(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options)
+    : dataplane_(dataplane),
+      options_(std::move(options)),
+      engine_(std::move(options_.engine)),
+      timer_(loop) {}
+
+void Handshakes::Initiate(const NodeId& id) { Deliver(engine_.Initiate(id, options_.clock())); }
+
+void Handshakes::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from) {
+  Deliver(engine_.OnDatagram(datagram, from, options_.clock()));
+}
+
+void Handshakes::Deliver(noise::Output output) {
+  if (output.sessions.empty()) {
+    SendAll(output.datagrams);
+  } else {
+    auto delivery = std::make_shared<Delivery>();
+    delivery->sessions = std::move(output.sessions);
+    delivery->datagrams = std::move(output.datagrams);
+    delivery->missing = delivery->sessions.size();
+    for (const auto& session : delivery->sessions) Install(session, delivery);
+  }
+  for (const noise::Failure& failure : output.failures) options_.hooks.on_failure(failure);
+  ArmTimer();
+}
+
+void Handshakes::Install(const noise::EstablishedSession& session,
+                         std::shared_ptr<Delivery> delivery) {
+  using dataplane::v1::InstallSessionResponse;
+  dataplane_.InstallSession(
+      ToProto(session, options_.limits),
+      [this, connection = connection_, delivery = std::move(delivery),
+       &session](const absl::StatusOr<InstallSessionResponse>& response) {
+        // `session` is an element of the delivery, which this callback owns.
+        const bool stale = connection != connection_;
+        if (stale || !response.ok()) {
+          delivery->refused = true;
+          if (!session.receive.empty()) {
+            engine_.ReleaseTag(noise::HandshakeEngine::TagOf(session.receive.front().id));
+          }
+          options_.hooks.on_refused(session, stale
+                                                 ? absl::UnavailableError("the dataplane went away")
+                                                 : response.status());
+        } else {
+          options_.hooks.on_installed(session);
+        }
+        if (--delivery->missing == 0 && !delivery->refused) SendAll(delivery->datagrams);
+      });
+}
+
+void Handshakes::SendAll(const std::vector<noise::Datagram>& datagrams) {
+  for (const noise::Datagram& datagram : datagrams) {
+    dataplane::v1::PacketOut packet;
+    ToProto(datagram.to, *packet.mutable_to());
+    packet.set_payload(AsString(datagram.bytes));
+    dataplane_.SendPacket(packet);
+  }
+}
+
+void Handshakes::ArmTimer() {
+  const auto deadline = engine_.NextDeadline();
+  if (!deadline) {
+    timer_.cancel();
+    return;
+  }
+  timer_.expires_after(std::clamp<Duration>(*deadline - options_.clock(), 0ns, kLongestWait));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) Deliver(engine_.OnTimer(options_.clock()));
+  });
+}
+
+}  // namespace omni

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// Handshakes: runs the HandshakeEngine against the dataplane: feeds it datagrams and time, installs
+// what it yields and only then lets an answer go out, so that a responder can receive before the
+// initiator sends. Owned by the Controller, on the event loop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "common/clock.h"
+#include "controller/dataplane_client/dataplane_client.h"
+#include "controller/noise/engine.h"
+
+namespace omni {
+
+class Handshakes {
+ public:
+  struct Hooks {
+    // The dataplane holds the session now.
+    std::function<void(const noise::EstablishedSession&)> on_installed;
+    std::function<void(const noise::EstablishedSession&, const absl::Status&)> on_refused;
+    std::function<void(const noise::Failure&)> on_failure;
+  };
+  struct Options {
+    noise::HandshakeEngine::Options engine;
+    dataplane::v1::SessionLimits limits;
+    std::function<Instant()> clock;
+    Hooks hooks;
+  };
+
+  Handshakes(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options);
+
+  noise::HandshakeEngine& engine() { return engine_; }
+  bool IsConnecting(const NodeId& id) const { return engine_.IsConnecting(id); }
+  void SetLimits(const dataplane::v1::SessionLimits& limits) { options_.limits = limits; }
+
+  void Initiate(const NodeId& id);
+  void OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from);
+  // The dataplane is gone: installations under way are void.
+  void OnDisconnected() { ++connection_; }
+
+ private:
+  struct Delivery;
+  void Deliver(noise::Output output);
+  void Install(const noise::EstablishedSession& session, std::shared_ptr<Delivery> delivery);
+  void SendAll(const std::vector<noise::Datagram>& datagrams);
+  void ArmTimer();
+
+  DataplaneClient& dataplane_;
+  Options options_;
+  noise::HandshakeEngine engine_;
+  boost::asio::steady_timer timer_;
+  uint64_t connection_ = 0;
+};
+
+}  // namespace omni

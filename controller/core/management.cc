@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// Peers come, go and change: by the configuration file and by the API. Everything is checked before
+// anything is touched.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "common/log.h"
+#include "common/status.h"
+#include "controller/config/table_reader.h"
+#include "controller/core/controller.h"
+#include "controller/core/convert.h"
+#include "controller/core/peer_request.h"
+
+namespace omni {
+namespace {
+
+noise::PeerOptions EngineOptions(const PeerSpec& spec) {
+  noise::PeerOptions options{.static_public = spec.key.static_public(),
+                             .pair_psk = std::nullopt,
+                             .endpoint = spec.endpoint};
+  if (spec.psk) options.pair_psk = spec.psk->Clone();
+  return options;
+}
+
+bool IsRekeyed(const PeerSpec& a, const PeerSpec& b) {
+  return a.psk != b.psk || a.key.static_public() != b.key.static_public();
+}
+
+}  // namespace
+
+absl::Status Controller::LoadPeers() {
+  RETURN_IF_ERROR(CheckAgainstIdentity(config_, self_.node_id()));
+  for (const PeerConfig& peer : config_.peers) TakePeer(peer.spec.Clone(), PeerOrigin::kConfig);
+  const std::string file = ApiPeersFile();
+  ASSIGN_OR_RETURN(const auto requests, ReadPeersFile(file));
+  for (const auto& request : requests) {
+    auto spec = CheckPeerRequest(request, config_.addresses);
+    absl::Status status = spec.status();
+    if (status.ok() && spec->key.node_id() == self_.node_id()) {
+      status = absl::InvalidArgumentError("key: is this node itself");
+    }
+    if (status.ok()) status = peers_.CheckFree(*spec);
+    if (!status.ok()) return Annotate(status, fmt::format("{}: peer \"{}\"", file, request.name()));
+    TakePeer(*std::move(spec), PeerOrigin::kApi);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const Peer*> Controller::AddPeer(PeerSpec spec) {
+  if (spec.key.node_id() == self_.node_id()) {
+    return absl::InvalidArgumentError("key: is this node itself");
+  }
+  const Peer* same = peers_.Find(spec.key.node_id());
+  if (same != nullptr && same->origin == PeerOrigin::kApi && same->spec == spec) return same;
+  RETURN_IF_ERROR(peers_.CheckFree(spec));
+  // On disk first: what the caller was told must survive a crash.
+  RETURN_IF_ERROR(SaveApiPeers(nullptr, &spec));
+  const NodeId id = spec.key.node_id();
+  spdlog::info("peer {}: added by the API", spec.name);
+  TakePeer(std::move(spec), PeerOrigin::kApi);
+  Push();
+  return peers_.Find(id);
+}
+
+absl::Status Controller::RemovePeer(std::string_view name_or_id) {
+  Peer* peer = peers_.Find(name_or_id);
+  if (peer == nullptr) {
+    return absl::NotFoundError(fmt::format("peer: there is no peer \"{}\"", name_or_id));
+  }
+  if (peer->origin == PeerOrigin::kConfig) {
+    return absl::FailedPreconditionError(fmt::format(
+        "peer: \"{}\" stands in {}; remove it there and reload", peer->spec.name, config_.file));
+  }
+  RETURN_IF_ERROR(SaveApiPeers(peer, nullptr));
+  spdlog::info("peer {}: removed by the API", peer->spec.name);
+  DropPeer(*peer);
+  Push();
+  return absl::OkStatus();
+}
+
+absl::Status Controller::SaveApiPeers(const Peer* without, const PeerSpec* with) const {
+  std::vector<control::v1::AddPeerRequest> requests;
+  for (const auto& [name, peer] : peers_) {
+    if (peer->origin == PeerOrigin::kApi && peer.get() != without) {
+      requests.push_back(ToRequest(peer->spec));
+    }
+  }
+  if (with != nullptr) requests.push_back(ToRequest(*with));
+  return WritePeersFile(ApiPeersFile(), requests);
+}
+
+absl::StatusOr<ReloadResult> Controller::Reload() {
+  const auto refuse = [this](const absl::Status& status) {
+    last_reload_error_ = std::string(Message(status));
+    spdlog::error("reload: nothing changed: {}", last_reload_error_);
+    return absl::InvalidArgumentError(last_reload_error_);
+  };
+  auto wanted = LoadConfig(config_.file);
+  if (!wanted.ok()) return refuse(wanted.status());
+  for (const absl::Status& status :
+       {CheckReloadable(config_, *wanted), ReadPairSecrets(*wanted),
+        CheckAgainstIdentity(*wanted, self_.node_id()), CheckPeersOf(*wanted)}) {
+    if (!status.ok()) return refuse(status);
+  }
+  last_reload_error_.clear();
+  const ReloadResult result = ApplyConfig(*std::move(wanted));
+  spdlog::info("reload: {} peers added, {} removed, {} changed", result.added, result.removed,
+               result.changed);
+  return result;
+}
+
+// The peers of the file against those of the API; among themselves the parser has compared them.
+absl::Status Controller::CheckPeersOf(const Config& wanted) const {
+  Problems problems(wanted.file);
+  PeerTable api;
+  for (const auto& [name, peer] : peers_) {
+    if (peer->origin != PeerOrigin::kApi) continue;
+    api.Add(peer->spec.Clone(), PeerOrigin::kApi);
+    for (const IpPrefix& prefix : peer->spec.allowed) {
+      if (!CheckAllowed(prefix, wanted.addresses).empty()) {
+        problems.Add(
+            1, "node.addresses",
+            fmt::format("{} belongs to the peer \"{}\" of the API", prefix.ToString(), name));
+      }
+    }
+  }
+  for (const PeerConfig& peer : wanted.peers) {
+    if (const absl::Status status = api.CheckFree(peer.spec); !status.ok()) {
+      problems.Add(peer.line, "peers", fmt::format("{} (of the API)", Message(status)));
+    }
+  }
+  return problems.ToStatus();
+}
+
+ReloadResult Controller::ApplyConfig(Config wanted) {
+  ReloadResult result;
+  std::set<NodeId> wanted_ids;
+  for (const PeerConfig& peer : wanted.peers) wanted_ids.insert(peer.spec.key.node_id());
+  std::vector<Peer*> gone;
+  for (const auto& [name, peer] : peers_) {
+    if (peer->origin == PeerOrigin::kConfig && !wanted_ids.contains(peer->id())) {
+      gone.push_back(peer.get());
+    }
+  }
+  for (Peer* peer : gone) DropPeer(*peer);
+  result.removed = static_cast<uint32_t>(gone.size());
+
+  if (wanted.addresses != config_.addresses || wanted.mtu != config_.mtu) sync_.MarkNode();
+  spdlog::set_level(spdlog::level::from_str(wanted.log_level));
+  handshakes_.SetLimits(ToLimits(wanted.session));
+  config_ = std::move(wanted);
+
+  std::vector<std::pair<Peer*, PeerSpec>> changes;
+  std::vector<std::pair<Peer*, PeerSpec>> before;
+  std::vector<const PeerSpec*> added;
+  for (const PeerConfig& peer : config_.peers) {
+    Peer* known = peers_.Find(peer.spec.key.node_id());
+    if (known == nullptr) {
+      added.push_back(&peer.spec);
+    } else if (!(known->spec == peer.spec)) {
+      before.emplace_back(known, known->spec.Clone());
+      changes.emplace_back(known, peer.spec.Clone());
+    }
+  }
+  result.changed = static_cast<uint32_t>(changes.size());
+  result.added = static_cast<uint32_t>(added.size());
+  for (const auto& [peer, spec] : changes) {
+    if (!IsRekeyed(peer->spec, spec)) continue;
+    // What was agreed under the old secret must not be used any longer. All leave the engine before
+    // any comes back: keys may have changed hands.
+    EndSessions(*peer);
+    handshakes_.engine().RemovePeer(peer->id());
+  }
+  peers_.Replace(std::move(changes));  // before additions, which may take names that became free
+  for (const auto& [peer, spec] : before) AfterChange(*peer, spec);
+  for (const PeerSpec* spec : added) TakePeer(spec->Clone(), PeerOrigin::kConfig);
+  Push();
+  return result;
+}
+
+void Controller::TakePeer(PeerSpec spec, PeerOrigin origin) {
+  const NodeId id = spec.key.node_id();
+  // The peer table is as strict as the engine: PeerTable::CheckFree() came first.
+  OMNI_CHECK(handshakes_.engine().AddPeer(id, EngineOptions(spec)).ok());
+  const Peer& peer = peers_.Add(std::move(spec), origin);
+  sync_.MarkPeer(id, PushEndpoint::kYes);
+  if (peer.spec.keepalive_s > 0 && peer.endpoint.is_set()) call_when_applied_.insert(id);
+}
+
+void Controller::DropPeer(Peer& peer) {
+  const NodeId id = peer.id();
+  EndSessions(peer);
+  handshakes_.engine().RemovePeer(id);
+  sync_.MarkRemoved(id);
+  untold_endpoints_.erase(id);
+  call_when_applied_.erase(id);
+  peers_.Remove(id);
+}
+
+void Controller::AfterChange(Peer& peer, const PeerSpec& before) {
+  noise::HandshakeEngine& engine = handshakes_.engine();
+  const NodeId id = peer.id();
+  const bool moved = peer.spec.endpoint != before.endpoint && peer.spec.endpoint.is_set();
+  if (moved) {
+    peer.endpoint = peer.spec.endpoint;
+    untold_endpoints_.insert(id);
+  }
+  if (IsRekeyed(peer.spec, before)) {
+    OMNI_CHECK(engine.AddPeer(id, EngineOptions(peer.spec)).ok());
+  }
+  if (peer.endpoint.is_set()) engine.SetEndpoint(id, peer.endpoint);
+  peer.trouble = Trouble::kNone;
+  peer.last_error.clear();
+  sync_.MarkPeer(id, moved ? PushEndpoint::kYes : PushEndpoint::kNo);
+  if (peer.spec.keepalive_s > 0 && peer.sessions.empty() && peer.endpoint.is_set()) {
+    call_when_applied_.insert(id);
+  }
+}
+
+void Controller::EndSessions(Peer& peer) {
+  for (const LiveSession& session : std::exchange(peer.sessions, {})) {
+    handshakes_.engine().ReleaseTag(session.tag);
+    dataplane::v1::RemoveSessionRequest request;
+    request.set_session_id(AsString(session.id));
+    // Refused when the session has ended by itself, which is as good.
+    dataplane_.RemoveSession(request, [](const auto&) {});
+  }
+}
+
+void Controller::Push() {
+  if (!connected_) return;
+  if (sync_.stuck()) {
+    Resync();
+  } else {
+    sync_.Flush();
+  }
+}
+
+}  // namespace omni

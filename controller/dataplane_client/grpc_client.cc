@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "controller/dataplane_client/grpc_client.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "controller/dataplane_client/stream.h"
+#include "omni/dataplane/v1/dataplane.grpc.pb.h"
+
+namespace omni {
+namespace {
+
+namespace asio = boost::asio;
+using dataplane::v1::Dataplane;
+using Async = Dataplane::StubInterface::async_interface;
+using std::chrono::milliseconds;
+
+// LIMIT: a restarted dataplane is back within 2 s of its crash: gRPC's own back-off starts at 1 s.
+constexpr milliseconds kMinBackoff{50};
+constexpr milliseconds kMaxBackoff{1000};
+// LIMIT: a local daemon answers in microseconds; what takes 5 s is stuck.
+constexpr milliseconds kCallTimeout{5000};
+
+absl::Status ToStatus(const grpc::Status& status) {
+  return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
+}
+
+}  // namespace
+
+class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(asio::io_context& loop, std::string socket)
+      : loop_(loop), socket_(std::move(socket)), timer_(loop) {}
+
+  void Start(DataplaneListener* listener) {
+    listener_ = listener;
+    Connect();
+  }
+
+  void Close() {
+    timer_.cancel();
+    std::set<std::shared_ptr<grpc::ClientContext>> calls;
+    {
+      const std::scoped_lock lock(mutex_);
+      calls = calls_;
+    }
+    for (const auto& call : calls) call->TryCancel();
+    if (stream_) stream_->Cancel();
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return calls_.empty() && !stream_open_; });
+  }
+
+  void SendPacket(const dataplane::v1::PacketOut& packet) {
+    if (!stream_ || !said_hello_) return;
+    dataplane::v1::StreamRequest request;
+    *request.mutable_packet_out() = packet;
+    stream_->Write(std::move(request));
+  }
+
+  template <typename Request, typename Response>
+  void Call(void (Async::*method)(grpc::ClientContext*, const Request*, Response*,
+                                  std::function<void(grpc::Status)>),
+            const Request& request, Callback<Response> done) {
+    if (!stub_) {
+      asio::post(loop_, [weak = weak_from_this(), done = std::move(done)] {
+        if (weak.lock()) done(absl::UnavailableError("the dataplane is not connected"));
+      });
+      return;
+    }
+    auto context = std::make_shared<grpc::ClientContext>();
+    context->set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    auto in = std::make_shared<Request>(request);
+    auto out = std::make_shared<Response>();
+    {
+      const std::scoped_lock lock(mutex_);
+      calls_.insert(context);
+    }
+    // The stub is kept as well: a reconnection may replace it while the call is under way.
+    const auto finish = [this, stub = stub_, context, in, out,
+                         done = std::move(done)](const grpc::Status& status) {
+      asio::post(loop_, [weak = weak_from_this(), out, done, status] {
+        if (!weak.lock()) return;
+        if (status.ok()) {
+          done(std::move(*out));
+        } else {
+          done(ToStatus(status));
+        }
+      });
+      const std::scoped_lock lock(mutex_);
+      calls_.erase(context);
+      idle_.notify_all();  // under the lock: the waiter destroys this condition variable
+    };
+    (stub_->async()->*method)(context.get(), in.get(), out.get(), finish);
+  }
+
+ private:
+  void Connect() {
+    grpc::ChannelArguments arguments;
+    // A channel of its own for each try: a shared subchannel would carry its back-off along.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetMaxReceiveMessageSize(-1);
+    stub_ = Dataplane::NewStub(grpc::CreateCustomChannel(
+        "unix:" + socket_, grpc::InsecureChannelCredentials(), arguments));
+    said_hello_ = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      stream_open_ = true;
+    }
+    const uint64_t number = ++stream_number_;
+    stream_ = DataplaneStream::Open(
+        *stub_, {.on_message =
+                     [this, number](const dataplane::v1::StreamResponse& message) {
+                       asio::post(loop_, [weak = weak_from_this(), number, message] {
+                         const auto self = weak.lock();
+                         if (self && number == self->stream_number_) self->OnMessage(message);
+                       });
+                     },
+                 .on_done =
+                     [this, number](const grpc::Status& status) {
+                       asio::post(loop_, [weak = weak_from_this(), number, status] {
+                         const auto self = weak.lock();
+                         if (self && number == self->stream_number_) self->OnStreamDone(status);
+                       });
+                       const std::scoped_lock lock(mutex_);
+                       stream_open_ = false;
+                       idle_.notify_all();
+                     }});
+    ArmTimer(kCallTimeout, [](Impl& self) {
+      if (!self.said_hello_ && self.stream_) self.stream_->Cancel();
+    });
+  }
+
+  void OnMessage(const dataplane::v1::StreamResponse& message) {
+    using dataplane::v1::StreamResponse;
+    if (message.message_case() == StreamResponse::kHello && !said_hello_) {
+      said_hello_ = true;
+      backoff_ = kMinBackoff;
+      listener_->OnConnected(message.hello().boot_id());
+    } else if (!said_hello_) {
+      stream_->Cancel();
+      return;
+    } else if (message.message_case() == StreamResponse::kPacketIn) {
+      listener_->OnPacketIn(message.packet_in());
+    } else if (message.message_case() == StreamResponse::kEvent) {
+      listener_->OnEvent(message.event());
+    }
+    if (stream_) stream_->Read();
+  }
+
+  void OnStreamDone(const grpc::Status& status) {
+    stream_.reset();
+    stub_.reset();
+    const absl::Status why =
+        status.ok() ? absl::UnavailableError("the dataplane closed the stream") : ToStatus(status);
+    listener_->OnDisconnected(why);
+    ArmTimer(backoff_, [](Impl& self) { self.Connect(); });
+    backoff_ = std::min(backoff_ * 2, kMaxBackoff);
+  }
+
+  template <typename Action>
+  void ArmTimer(milliseconds delay, Action action) {
+    timer_.expires_after(delay);
+    timer_.async_wait([weak = weak_from_this(), action](const boost::system::error_code& error) {
+      const auto self = weak.lock();
+      if (!error && self) action(*self);
+    });
+  }
+
+  asio::io_context& loop_;
+  const std::string socket_;
+  DataplaneListener* listener_ = nullptr;
+
+  // On the loop.
+  asio::steady_timer timer_;
+  milliseconds backoff_ = kMinBackoff;
+  std::shared_ptr<Dataplane::Stub> stub_;
+  std::shared_ptr<DataplaneStream> stream_;
+  uint64_t stream_number_ = 0;
+  bool said_hello_ = false;
+
+  // Of any thread: what gRPC still holds.
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  std::set<std::shared_ptr<grpc::ClientContext>> calls_;
+  bool stream_open_ = false;
+};
+
+GrpcDataplaneClient::GrpcDataplaneClient(asio::io_context& loop, const std::string& socket)
+    : impl_(std::make_shared<Impl>(loop, socket)) {}
+
+GrpcDataplaneClient::~GrpcDataplaneClient() { impl_->Close(); }
+
+void GrpcDataplaneClient::Start(DataplaneListener* listener) { impl_->Start(listener); }
+
+void GrpcDataplaneClient::GetInfo(Callback<dataplane::v1::GetInfoResponse> done) {
+  impl_->Call(&Async::GetInfo, dataplane::v1::GetInfoRequest(), std::move(done));
+}
+void GrpcDataplaneClient::GetState(Callback<dataplane::v1::GetStateResponse> done) {
+  impl_->Call(&Async::GetState, dataplane::v1::GetStateRequest(), std::move(done));
+}
+void GrpcDataplaneClient::ApplyState(const dataplane::v1::ApplyStateRequest& request,
+                                     Callback<dataplane::v1::ApplyStateResponse> done) {
+  impl_->Call(&Async::ApplyState, request, std::move(done));
+}
+void GrpcDataplaneClient::InstallSession(const dataplane::v1::InstallSessionRequest& request,
+                                         Callback<dataplane::v1::InstallSessionResponse> done) {
+  impl_->Call(&Async::InstallSession, request, std::move(done));
+}
+void GrpcDataplaneClient::RemoveSession(const dataplane::v1::RemoveSessionRequest& request,
+                                        Callback<dataplane::v1::RemoveSessionResponse> done) {
+  impl_->Call(&Async::RemoveSession, request, std::move(done));
+}
+void GrpcDataplaneClient::GetCounters(Callback<dataplane::v1::GetCountersResponse> done) {
+  impl_->Call(&Async::GetCounters, dataplane::v1::GetCountersRequest(), std::move(done));
+}
+void GrpcDataplaneClient::SendEcho(const dataplane::v1::SendEchoRequest& request,
+                                   Callback<dataplane::v1::SendEchoResponse> done) {
+  impl_->Call(&Async::SendEcho, request, std::move(done));
+}
+void GrpcDataplaneClient::SendPacket(const dataplane::v1::PacketOut& packet) {
+  impl_->SendPacket(packet);
+}
+
+}  // namespace omni

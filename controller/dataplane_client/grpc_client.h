@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// GrpcDataplaneClient: a DataplaneClient over the dataplane's unix socket. gRPC's threads do
+// nothing but post results onto the event loop. Owned by main(); destroy it on the loop's thread
+// while the io_context still exists.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "controller/dataplane_client/dataplane_client.h"
+
+namespace omni {
+
+class GrpcDataplaneClient : public DataplaneClient {
+ public:
+  GrpcDataplaneClient(boost::asio::io_context& loop, const std::string& socket);
+  // Cancels what is under way, without callbacks, and waits until gRPC is done with it.
+  ~GrpcDataplaneClient() override;
+
+  void Start(DataplaneListener* listener) override;
+  void GetInfo(Callback<dataplane::v1::GetInfoResponse> done) override;
+  void GetState(Callback<dataplane::v1::GetStateResponse> done) override;
+  void ApplyState(const dataplane::v1::ApplyStateRequest& request,
+                  Callback<dataplane::v1::ApplyStateResponse> done) override;
+  void InstallSession(const dataplane::v1::InstallSessionRequest& request,
+                      Callback<dataplane::v1::InstallSessionResponse> done) override;
+  void RemoveSession(const dataplane::v1::RemoveSessionRequest& request,
+                     Callback<dataplane::v1::RemoveSessionResponse> done) override;
+  void GetCounters(Callback<dataplane::v1::GetCountersResponse> done) override;
+  void SendEcho(const dataplane::v1::SendEchoRequest& request,
+                Callback<dataplane::v1::SendEchoResponse> done) override;
+  void SendPacket(const dataplane::v1::PacketOut& packet) override;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace omni

@@ -23,7 +23,7 @@ FORBIDDEN = {
     "cli/": ("dataplane/", "controller/", "bpf/", "tests/"),
     "dataplane/": ("controller/", "cli/", "omni/control/", "tests/"),
     "dataplane/core/": (
-        "dataplane/io/", "dataplane/setup/", "dataplane/worker", "dataplane/main", "omni/",
+        "dataplane/io/", "dataplane/setup/", "dataplane/worker/", "dataplane/hub/", "dataplane/api/", "omni/",
         "common/log.h", "common/file.h", "common/privileges.h", "common/rpc/", "grpc", "spdlog",
         "sys/", "unistd.h", "fcntl.h", "poll.h", "pthread.h", "signal.h", "time.h", "ctime",
         "thread", "mutex", "condition_variable", "shared_mutex", "future", "iostream", "fstream",

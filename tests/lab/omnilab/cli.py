@@ -8,6 +8,7 @@ import sys
 
 from .errors import LabError
 from .lab import ROOT, Lab, Options, list_labs
+from .process import interrupt_on_termination
 from .shell import inside
 
 EXAMPLES = """examples:
@@ -116,6 +117,7 @@ def _down(arguments):
 
 def main(argv=None):
     arguments = _parser().parse_args(argv)
+    interrupt_on_termination()
     try:
         arguments.run(arguments)
     except LabError as error:

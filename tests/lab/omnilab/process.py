@@ -73,6 +73,14 @@ def end(pid, number=signal.SIGTERM, patience=5.0):
         os.close(handle)
 
 
+def interrupt_on_termination():
+    """SIGTERM and SIGHUP end this program as Ctrl-C does: with everything taken down."""
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
 def tail(path, lines=15):
     """The last lines of a log, indented; empty when there is none."""
     try:

@@ -110,6 +110,7 @@ void Export(const std::string& directory) {
 void AddIdentityCommand(CLI::App& app, const OutputFormat& format) {
   CLI::App* identity = app.add_subcommand("identity", "Show, make or export this machine's keys");
   identity->require_subcommand(1);
+  identity->footer("Examples:\n  omnictl identity new\n  omnictl identity export --dir DIR");
   const auto directory = std::make_shared<std::string>(kDefaultDirectory);
   const auto add = [&](const char* name, const char* help) {
     CLI::App* command = identity->add_subcommand(name, help);

@@ -25,6 +25,8 @@ function(omni_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wcast-align
     -Woverloaded-virtual -Wimplicit-fallthrough -Wold-style-cast -Wno-missing-field-initializers
     $<$<BOOL:${OMNI_WERROR}>:-Werror>)
+  # GCC 12 warns about std::string's own assignment once it optimises (GCC bug 105651).
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   target_compile_options(${target} PRIVATE -fstack-protector-strong -fno-omit-frame-pointer)
   if(OMNI_SANITIZE)
     # fuzzer-no-link instruments the code under test; the targets themselves add -fsanitize=fuzzer.
@@ -57,12 +59,18 @@ function(omni_executable target)
   target_link_libraries(${target} PRIVATE ${arg_DEPENDS})
   omni_compile_options(${target})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  install(TARGETS ${target} RUNTIME DESTINATION bin)
   if(NOT OMNI_SANITIZE)
     target_link_options(${target} PRIVATE -pie -Wl,-z,relro,-z,now)
   endif()
 endfunction()
 
-# omni_test(NAME SOURCES... DEPENDS... [LABELS...]): a GoogleTest program and its ctest entry (label: unit).
+# What scripts/test builds where it does not need everything: fuzz targets, and tests with the label "threads".
+add_custom_target(omni_fuzzers)
+add_custom_target(omni_threads_tests)
+
+# omni_test(NAME SOURCES... DEPENDS... [LABELS...]): a GoogleTest program and its ctest entry (label: unit). One that
+# starts threads has LABELS unit threads, and runs under ThreadSanitizer as well.
 function(omni_test target)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LABELS" ${ARGN})
   if(OMNI_FUZZ)
@@ -73,6 +81,9 @@ function(omni_test target)
   omni_compile_options(${target})
   if(NOT arg_LABELS)
     set(arg_LABELS unit)
+  endif()
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(omni_threads_tests ${target})
   endif()
   add_test(NAME ${target} COMMAND ${target})
   set_tests_properties(${target} PROPERTIES LABELS "${arg_LABELS}" SKIP_RETURN_CODE 77 TIMEOUT 300
@@ -90,6 +101,7 @@ function(omni_fuzz target)
   omni_compile_options(${target})
   target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(omni_fuzzers ${target})
   set(scratch ${CMAKE_BINARY_DIR}/corpus/${target})
   file(MAKE_DIRECTORY ${scratch})
   add_test(NAME ${target} COMMAND ${target} -max_total_time=1 -rss_limit_mb=2048 -timeout=10

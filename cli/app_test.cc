@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole of omnictl in one process, against a fake controller on a real unix socket.
+#include "cli/app.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "cli/fake_control.h"
+
+namespace omni {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+struct Result {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class Omnictl : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "omnictl-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+    socket_ = directory_ + "/controller.sock";
+  }
+  void TearDown() override {
+    server_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void StartController() {
+    auto listener = UnixListener::Open({.path = socket_});
+    ASSERT_TRUE(listener.ok()) << listener.status();
+    auto server = UnixServer::Start(*std::move(listener), {}, {&control_});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+  }
+
+  Result Run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"--socket", socket_});
+    return RunAsIs(std::move(arguments));
+  }
+  static Result RunAsIs(std::vector<std::string> arguments) {
+    std::ostringstream out;
+    std::ostringstream err;
+    const int code = RunOmnictl(std::move(arguments), out, err);
+    return {code, out.str(), err.str()};
+  }
+
+  std::string directory_;
+  std::string socket_;
+  FakeControl control_;
+  std::unique_ptr<UnixServer> server_;
+};
+
+TEST_F(Omnictl, StatusShowsNodeControllerAndDataplane) {
+  StartController();
+  const Result result = Run({"status"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "Node:       robot-1\n"
+            "Node id:    000102030405060708090a0b0c0d0e0f\n"
+            "Key:        omni1AAAA\n"
+            "Addresses:  10.77.0.1/24, fd77::1/64\n"
+            "Peers:      2 (1 up)\n"
+            "\n"
+            "Controller:       version 0.1.0, pid 41, up 3m 12s\n"
+            "  Configuration:  /etc/omni/controller.toml\n"
+            "\n"
+            "Dataplane:     version 0.1.0, pid 42, up 2h 1m\n"
+            "  Socket:      /run/omni/dataplane.sock\n"
+            "  Interface:   omni0\n"
+            "  UDP port:    51900\n"
+            "  Workers:     2\n"
+            "  Path:        socket (the only one)\n"
+            "  AEAD:        libsodium\n"
+            "  Generation:  3\n"
+            "  udp_gso: off (not tested)\n");
+}
+
+TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {
+  StartController();
+  const Result result = Run({"peers", "list"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(
+      result.out,
+      "PEER     STATE        ENDPOINT         HANDSHAKE       RTT  RECEIVED     SENT  ALLOWED\n"
+      "robot-2  up           192.0.2.2:51900  1m 15s ago  0.14 ms     100 B  1.5 KiB  "
+      "10.77.0.2/32,fd77::2/128\n"
+      "robot-3  unreachable  -                -                 -       0 B      0 B  "
+      "10.77.0.3/32\n"
+      "robot-3: handshake timed out\n");
+}
+
+TEST_F(Omnictl, PeersShowTellsEverything) {
+  StartController();
+  const Result result = Run({"peers", "show", "robot-2"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "Name:            robot-2\n"
+            "State:           up\n"
+            "Node id:         101112131415161718191a1b1c1d1e1f\n"
+            "Key:             omni1BBBB\n"
+            "Origin:          configuration file\n"
+            "Allowed:         10.77.0.2/32, fd77::2/128\n"
+            "Endpoint:        192.0.2.2:51900\n"
+            "Pair PSK:        no\n"
+            "Keepalive:       off\n"
+            "Last handshake:  1m 15s ago\n"
+            "Handshakes:      4 (1 failed)\n"
+            "RTT:             0.14 ms\n"
+            "Received:        100 B in 2 packets\n"
+            "Sent:            1.5 KiB in 3 packets\n");
+}
+
+TEST_F(Omnictl, SessionsListIsAnAlignedTable) {
+  StartController();
+  const Result result = Run({"sessions", "list"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(
+      result.out,
+      "PEER     SLOT     ROLE       CIPHER             AGE    CHANNELS  RECEIVED  SENT  SESSION\n"
+      "robot-2  current  initiator  chacha20-poly1305  1m 1s         2      1234     5  "
+      "ff000000000000000000000000000001\n");
+}
+
+TEST_F(Omnictl, DropsShowsWhatHappenedAndAllOnDemand) {
+  StartController();
+  EXPECT_EQ(Run({"drops"}).out,
+            "REASON      PACKETS  MEANING\n"
+            "rx_bad_tag       17  authentication failed\n");
+  EXPECT_THAT(Run({"drops", "--all"}).out, HasSubstr("rx_truncated        0  datagram"));
+  EXPECT_THAT(Run({"drops", "--output", "json"}).out, HasSubstr("rx_truncated"));
+}
+
+TEST_F(Omnictl, JsonIsTheProtoMappingWithDefaultsAndOriginalNames) {
+  StartController();
+  const Result result = Run({"sessions", "list", "--output", "json"});
+  EXPECT_EQ(result.out,
+            "{\n \"sessions\": [\n  {\n"
+            "   \"session_id\": \"ff000000000000000000000000000001\",\n"
+            "   \"peer\": \"robot-2\",\n"
+            "   \"role\": \"initiator\",\n"
+            "   \"slot\": \"current\",\n"
+            "   \"cipher\": \"chacha20-poly1305\",\n"
+            "   \"channels\": 2,\n"
+            "   \"tx_packets\": \"5\",\n"
+            "   \"rx_packets\": \"1234\",\n"
+            "   \"age\": \"61s\"\n"
+            "  }\n ]\n}\n");
+}
+
+TEST_F(Omnictl, EveryJsonDocumentParsesBackIntoItsMessage) {
+  StartController();
+  const auto parses = [this](std::vector<std::string> arguments,
+                             google::protobuf::Message&& message) {
+    arguments.insert(arguments.end(), {"--output", "json"});
+    return google::protobuf::util::JsonStringToMessage(Run(std::move(arguments)).out, &message)
+        .ok();
+  };
+  EXPECT_TRUE(parses({"status"}, control::v1::GetStatusResponse()));
+  EXPECT_TRUE(parses({"peers", "list"}, control::v1::ListPeersResponse()));
+  EXPECT_TRUE(parses({"peers", "show", "robot-2"}, control::v1::Peer()));
+  EXPECT_TRUE(parses({"peers", "remove", "robot-9"}, control::v1::RemovePeerResponse()));
+  EXPECT_TRUE(parses({"drops"}, control::v1::GetDropsResponse()));
+  EXPECT_TRUE(parses({"reload"}, control::v1::ReloadResponse()));
+}
+
+TEST_F(Omnictl, GlobalOptionsAreTakenBeforeTheCommandToo) {
+  StartController();
+  EXPECT_THAT(RunAsIs({"--output", "json", "--socket", socket_, "peers", "list"}).out,
+              StartsWith("{"));
+}
+
+TEST_F(Omnictl, PingPrintsEachAnswerAndASummary) {
+  StartController();
+  const Result result = Run({"ping", "robot-2", "--count", "2"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "robot-2: sequence 1: 0.14 ms\n"
+            "robot-2: sequence 2: 0.14 ms\n"
+            "2 sent, 2 received, 0% lost; min 0.14 ms, median 0.14 ms, p99 0.14 ms, "
+            "max 0.14 ms\n");
+  EXPECT_THAT(Run({"ping", "robot-2", "--count", "2", "--output", "json"}).out,
+              StartsWith("{\"sent\": 2, \"received\": 2, \"results\": [{"));
+}
+
+TEST_F(Omnictl, PingWithoutAnyAnswerFails) {
+  StartController();
+  const Result result = Run({"ping", "robot-3", "--count", "1"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("lost: no answer within the timeout"));
+  EXPECT_THAT(result.out, HasSubstr("1 sent, 0 received, 100% lost\n"));
+}
+
+TEST_F(Omnictl, PeersAddSendsWhatTheOptionsSay) {
+  StartController();
+  const std::string psk = directory_ + "/psk";
+  std::ofstream(psk) << std::string(64, '1') << "\n";
+  ASSERT_EQ(chmod(psk.c_str(), 0600), 0);
+  const Result result =
+      Run({"peers", "add", "robot-9", "--key", "omni1CCCC", "--endpoint", "[2001:db8::9]:51900",
+           "--allowed", "10.77.0.9/32,fd77::9/128", "--keepalive", "25", "--psk-file", psk});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("Allowed:              10.77.0.9/32, fd77::9/128\n"));
+  EXPECT_THAT(result.out, HasSubstr("Configured endpoint:  [2001:db8::9]:51900\n"));
+  EXPECT_THAT(result.out, HasSubstr("Pair PSK:             yes\n"));
+  EXPECT_THAT(result.out, HasSubstr("Keepalive:            25 s\n"));
+}
+
+TEST_F(Omnictl, RefusesAPskFileThatOthersCanRead) {
+  StartController();
+  const std::string psk = directory_ + "/psk";
+  std::ofstream(psk) << std::string(64, '1');
+  ASSERT_EQ(chmod(psk.c_str(), 0644), 0);
+  const Result result =
+      Run({"peers", "add", "a", "--key", "k", "--allowed", "10.0.0.1/32", "--psk-file", psk});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr(psk));
+}
+
+TEST_F(Omnictl, ExitCodesTellWhatTheControllerSaid) {
+  StartController();
+  const auto add = [this](const char* name, const char* key) {
+    return Run({"peers", "add", name, "--key", key, "--allowed", "10.0.0.1/32"});
+  };
+  EXPECT_EQ(add("robot-9", "bad").code, 2);
+  EXPECT_EQ(add("robot-9", "bad").err, "omnictl: key: malformed\n");
+  EXPECT_EQ(add("robot-2", "omni1").code, 5);
+  EXPECT_EQ(Run({"peers", "show", "nobody"}).code, 4);
+  EXPECT_EQ(Run({"peers", "remove", "robot-2"}).code, 5);
+  EXPECT_EQ(Run({"ping", "robot-4"}).code, 6);
+}
+
+TEST_F(Omnictl, AMissingSocketIsNamedWithItsLikelyCause) {
+  const Result result = Run({"status"});
+  EXPECT_EQ(result.code, 3);
+  EXPECT_THAT(result.err, HasSubstr(socket_));
+  EXPECT_THAT(result.err, HasSubstr("is omni-controller running?"));
+}
+
+TEST_F(Omnictl, ASocketThatNobodyServesIsNamedWithItsLikelyCause) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, socket_.c_str(), sizeof(address.sun_path) - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  // SAFETY: sockaddr_un is one of the types behind sockaddr.
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  close(fd);
+  const Result result = Run({"status"});
+  EXPECT_EQ(result.code, 3);
+  EXPECT_THAT(result.err, HasSubstr("nothing serves the socket"));
+}
+
+TEST_F(Omnictl, AControllerThatDoesNotSpeakIsNotWaitedForLongerThanAsked) {
+  auto listener = UnixListener::Open({.path = socket_});  // listens, never accepts
+  ASSERT_TRUE(listener.ok());
+  const Result result = Run({"status", "--timeout", "0.05"});
+  EXPECT_EQ(result.code, 3);
+  EXPECT_THAT(result.err, HasSubstr("no answer within 0.05 s"));
+}
+
+TEST_F(Omnictl, WrongUsageIsExitCodeTwoWithoutAConnection) {
+  EXPECT_EQ(Run({}).code, 2);
+  EXPECT_EQ(Run({"nonsense"}).code, 2);
+  EXPECT_EQ(Run({"peers"}).code, 2);
+  EXPECT_EQ(Run({"peers", "show"}).code, 2);
+  EXPECT_EQ(Run({"status", "--output", "yaml"}).code, 2);
+  EXPECT_EQ(Run({"ping", "a", "--count", "0"}).code, 2);
+  EXPECT_EQ(Run({"status", "--timeout", "-1"}).code, 2);
+}
+
+TEST_F(Omnictl, VersionWorksWithoutAController) {
+  Result result = Run({"version"});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_THAT(result.out, HasSubstr("omni-controller:  not reachable"));
+  StartController();
+  result = Run({"version"});
+  EXPECT_THAT(result.out, HasSubstr("omni-controller:  0.1.0"));
+}
+
+TEST_F(Omnictl, HelpOnEveryLevelHasAnExample) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{},
+                                             {"status"},
+                                             {"peers"},
+                                             {"peers", "list"},
+                                             {"peers", "show"},
+                                             {"peers", "add"},
+                                             {"peers", "remove"},
+                                             {"sessions"},
+                                             {"sessions", "list"},
+                                             {"drops"},
+                                             {"ping"},
+                                             {"reload"},
+                                             {"version"},
+                                             {"identity"},
+                                             {"completion"},
+                                             {"completion", "bash"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.emplace_back("--help");
+    const Result result = RunAsIs(arguments);
+    EXPECT_EQ(result.code, 0);
+    EXPECT_THAT(result.out, HasSubstr("Example"));
+  }
+  EXPECT_THAT(RunAsIs({"--help"}).out, HasSubstr("Exit codes:"));
+}
+
+TEST_F(Omnictl, CompletionKnowsEveryLevel) {
+  const Result bash = RunAsIs({"completion", "bash"});
+  EXPECT_EQ(bash.code, 0);
+  EXPECT_THAT(bash.out, HasSubstr("'omnictl peers') words='list show add remove"));
+  EXPECT_THAT(bash.out, HasSubstr("--psk-file"));
+  EXPECT_THAT(RunAsIs({"completion", "zsh"}).out, StartsWith("#compdef omnictl\n"));
+  EXPECT_THAT(RunAsIs({"completion", "fish"}).out, HasSubstr("__omnictl_path 'omnictl peers'"));
+}
+
+TEST_F(Omnictl, TheBashCompletionCompletes) {
+  const std::string script = directory_ + "/completion.bash";
+  std::ofstream(script) << RunAsIs({"completion", "bash"}).out
+                        << "COMP_WORDS=(omnictl --output json peers sh) COMP_CWORD=4\n"
+                           "_omnictl\n"
+                           "[ \"${COMPREPLY[*]}\" = show ]\n";
+  EXPECT_EQ(std::system(("bash " + script).c_str()), 0);
+}
+
+}  // namespace
+}  // namespace omni

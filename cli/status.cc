@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <ostream>
+#include <string>
+
+#include "cli/client.h"
+#include "cli/commands.h"
+#include "cli/print.h"
+
+namespace omni {
+namespace {
+
+std::string WithReason(const std::string& value, const std::string& reason) {
+  return reason.empty() ? value : fmt::format("{} ({})", value, reason);
+}
+
+void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& dataplane) {
+  if (!dataplane.connected()) {
+    PrintFields(out, {{"Dataplane", "not connected"},
+                      {"  Socket", dataplane.socket()},
+                      {"  Error", dataplane.error()}});
+    return;
+  }
+  PrintFields(out, {{"Dataplane", fmt::format("version {}, pid {}, up {}", dataplane.version(),
+                                              dataplane.pid(), HumanAge(dataplane.uptime()))},
+                    {"  Socket", dataplane.socket()},
+                    {"  Interface", dataplane.tun_name()},
+                    {"  UDP port", fmt::format("{}", dataplane.listen_port())},
+                    {"  Workers", fmt::format("{}", dataplane.workers())},
+                    {"  Path", WithReason(dataplane.path(), dataplane.path_reason())},
+                    {"  AEAD", dataplane.aead_backend()},
+                    {"  Generation", fmt::format("{}", dataplane.generation())}});
+  for (const auto& feature : dataplane.features()) {
+    out << fmt::format("  {}: {}\n", feature.name(),
+                       WithReason(feature.active() ? "on" : "off", feature.reason()));
+  }
+}
+
+void Run(const Context& context) {
+  Client client(context);
+  const auto status = client.Call(&Stub::GetStatus, api::GetStatusRequest());
+  if (context.format == OutputFormat::kJson) return PrintJson(*context.out, status);
+  const auto& controller = status.controller();
+  PrintFields(*context.out,
+              {{"Node", status.name()},
+               {"Node id", status.node_id()},
+               {"Key", status.key()},
+               {"Addresses", fmt::format("{}", fmt::join(status.addresses(), ", "))},
+               {"Peers", fmt::format("{} ({} up)", controller.peers(), controller.peers_up())}});
+  *context.out << '\n';
+  PrintFields(*context.out,
+              {{"Controller", fmt::format("version {}, pid {}, up {}", controller.version(),
+                                          controller.pid(), HumanAge(controller.uptime()))},
+               {"  Configuration", controller.config_file()},
+               {"  Last reload failed", controller.last_reload_error()}});
+  *context.out << '\n';
+  PrintDataplane(*context.out, status.dataplane());
+}
+
+}  // namespace
+
+void AddStatusCommand(CLI::App& app, const Context& context) {
+  auto* command = app.add_subcommand("status", "This node, its controller and its dataplane");
+  command->footer("Example:\n  omnictl status --output json");
+  command->callback([&context] { Run(context); });
+}
+
+}  // namespace omni

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lab: a set of nodes that stands up and comes down as one.
+
+State lives in /run/omni-lab/NAME: lab.json (the plan, written before anything is made, so that
+`down` works after any failure) and one directory a node. Making that directory is the lock that
+keeps two labs of one name apart.
+"""
+import json
+import os
+import re
+import secrets
+import shutil
+from dataclasses import dataclass, field
+
+from . import config, process, shell, topology as topologies
+from .errors import LabError
+from .node import Node
+
+ROOT = "/run/omni-lab"
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))))
+PROGRAMS = ("omni-dataplane", "omni-controller", "omnictl")
+
+
+@dataclass
+class Options:
+    topology: str = "pair"
+    count: int = None
+    name: str = None           # None: the topology's
+    build: str = "build/release"
+    underlay: str = "v4"       # family of the configured endpoints
+    session: dict = field(default_factory=dict)  # the configuration's [session]
+    workers: int = 0           # of each dataplane; 0: its own choice
+    keepalive: int = None      # of every peer
+    supervised: bool = True    # restart dataplanes that end
+    secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
+    start: bool = True         # start the daemons and wait until they are ready
+    log_level: str = "info"
+
+
+def _check(options):
+    if os.geteuid() != 0:
+        raise LabError("network namespaces need root: run it with sudo")
+    # No hyphen: namespaces are called omni-NAME-NODE, and no name may be the beginning of another.
+    if not re.fullmatch(r"[a-z0-9]{1,24}", options.name):
+        raise LabError(f"lab name \"{options.name}\": must be 1-24 of [a-z0-9]")
+    if options.underlay not in ("v4", "v6"):
+        raise LabError(f"underlay \"{options.underlay}\": must be v4 or v6")
+    for program in PROGRAMS:
+        if not os.access(f"{options.build}/bin/{program}", os.X_OK):
+            preset = os.path.basename(options.build)
+            raise LabError(f"{options.build}/bin/{program}: missing; build it: "
+                           f"cmake --preset {preset} && cmake --build --preset {preset}")
+
+
+class Lab:
+    def __init__(self, name, topology, build):
+        self.name = name
+        self.directory = f"{ROOT}/{name}"
+        self.topology = topology
+        self.build = build
+        self.nodes = [Node(plan, f"{self.directory}/{plan.name}", build)
+                      for plan in topology.nodes]
+        self.keys = {}  # node name -> public key
+
+    @staticmethod
+    def up(options):
+        """Stands a lab up. On any failure, and on Ctrl-C, what was made is taken down."""
+        options.name = options.name or options.topology
+        options.build = os.path.join(REPOSITORY, options.build)
+        _check(options)
+        topology = topologies.plan(options.topology, options.name, options.count)
+        lab = Lab(options.name, topology, options.build)
+        os.makedirs(ROOT, mode=0o755, exist_ok=True)
+        try:
+            os.mkdir(lab.directory, 0o755)
+        except FileExistsError:
+            raise LabError(f"lab {lab.name}: is up already; take it down: "
+                           f"tests/lab/lab down {lab.name}") from None
+        try:
+            with open(f"{lab.directory}/lab.json", "w", encoding="utf-8") as file:
+                json.dump({"build": options.build, "topology": topology.to_json()}, file)
+            topologies.build(topology)
+            lab.configure(options)
+            if options.start:
+                lab.start(options)
+        except BaseException:
+            lab.down()
+            raise
+        return lab
+
+    @staticmethod
+    def load(name):
+        """A lab that stands."""
+        try:
+            with open(f"{ROOT}/{name}/lab.json", encoding="utf-8") as file:
+                state = json.load(file)
+        except (FileNotFoundError, ValueError):
+            raise LabError(f"lab {name}: is not up") from None
+        return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"])
+
+    def configure(self, options):
+        secret = secrets.token_hex(16)
+        for node in self.nodes:
+            node.workers = options.workers
+            node.log_level = options.log_level
+            config.make_directories(node)
+            config.write_private(f"{node.directory}/secret",
+                                 options.secrets.get(node.name, secret) + "\n")
+            self.keys[node.name] = config.make_identity(node, f"{self.build}/bin/omnictl")
+        for node in self.nodes:
+            self.write_config(node, options)
+
+    def write_config(self, node, options, peers=None):
+        """`peers`: nodes; all others by default."""
+        peers = [other for other in self.nodes if other is not node] if peers is None else peers
+        entries = [config.peer_entry(p, self.keys[p.name], options.underlay, options.keepalive)
+                   for p in peers]
+        config.write_private(node.config_file,
+                             config.controller_toml(node, entries, options.session))
+
+    def start(self, options):
+        for node in self.nodes:
+            node.start_dataplane(options.supervised)
+            node.start_controller()
+        for node in self.nodes:
+            node.wait_ready()
+
+    def down(self):
+        """Ends the daemons and whatever else runs in the namespaces; removes all that was made."""
+        for node in self.nodes:
+            node.stop_all()
+        existing = shell.namespaces()
+        for namespace in self.topology.namespaces:
+            if namespace in existing:
+                for pid in shell.run("ip", "netns", "pids", namespace).stdout.split():
+                    process.end(int(pid))
+        topologies.remove(self.topology, existing)
+        shutil.rmtree(self.directory)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.down()
+
+    def to_json(self):
+        return {"name": self.name, "topology": self.topology.kind, "build": self.build,
+                "nodes": [node.to_json() for node in self.nodes]}
+
+
+def list_labs():
+    """All labs that stand, also half-made ones."""
+    names = sorted(os.listdir(ROOT)) if os.path.isdir(ROOT) else []
+    return [Lab.load(name) for name in names if os.path.exists(f"{ROOT}/{name}/lab.json")]

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""100 Mbit/s of UDP through the tunnel, and not one packet is lost.
+
+    n1 eth0 ==== eth0 n2        15 s; OMNI_STEADY_SECONDS=60 for the long run
+"""
+import os
+
+from omnilab import measure
+
+from story import check, check_equal, connect, run, scenario
+
+
+@scenario(topology="pair")
+def no_packet_is_lost(lab):
+    n1, n2 = lab.nodes
+    connect(n1, n2)
+    seconds = int(os.environ.get("OMNI_STEADY_SECONDS", "15"))
+    with measure.IperfServer(n2):
+        lost, sent = measure.udp(n1, n2.vip4, seconds)
+        check_equal(lost, 0, f"lost of {sent} packets over IPv4")
+        lost, sent = measure.udp(n1, n2.vip6, seconds=2)
+        check_equal(lost, 0, f"lost of {sent} packets over IPv6")
+    check(measure.move_file(n2, n1, n2.vip6, megabytes=16), "a file arrives whole")
+
+
+run(no_packet_is_lost)

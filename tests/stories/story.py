@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every story starts from: scenarios, each with a lab of its own, and a few things they share.
+
+    @scenario(topology="pair")
+    def two_machines_talk(lab): ...
+
+    run(two_machines_talk)
+"""
+import argparse
+import contextlib
+import os
+import re
+import sys
+import traceback
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from omnilab import Lab, LabError, Options, process, wait_for  # noqa: E402
+
+SKIPPED = 77
+_build = "build/release"
+
+
+def scenario(**options):
+    """The options of the lab that a scenario's function gets."""
+    def attach(function):
+        function.options = options
+        return function
+    return attach
+
+
+def run(*scenarios):
+    """Runs scenarios in order and ends the program: 0 when all held, 77 when they cannot run here."""
+    global _build
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=_build, help="where the programs were built")
+    parser.add_argument("--only", help="one scenario, by name")
+    arguments = parser.parse_args()
+    _build = arguments.build
+    if os.geteuid() != 0:
+        print("skipped: network namespaces need root")
+        sys.exit(SKIPPED)
+    process.interrupt_on_termination()
+    chosen = [s for s in scenarios if arguments.only in (None, s.__name__)]
+    failed = [s.__name__ for s in chosen if not _holds(s)]
+    print(f"{len(chosen) - len(failed)} of {len(chosen)} scenarios hold", flush=True)
+    sys.exit(1 if failed or not chosen else 0)
+
+
+def _lab_name(function):
+    """A name of its own for each run, so that stories run side by side."""
+    return (re.sub(r"[^a-z0-9]", "", function.__name__.lower())[:10] + f"{os.getpid():x}")[:24]
+
+
+def _holds(function):
+    print(f"--- {function.__name__}: {(function.__doc__ or '').strip().splitlines()[0:1]}",
+          flush=True)
+    try:
+        with Lab.up(Options(name=_lab_name(function), build=_build, **function.options)) as lab:
+            try:
+                function(lab)
+            except Exception:
+                _print_logs(lab)
+                raise
+    except (AssertionError, LabError, KeyError, ValueError, OSError, StopIteration):
+        traceback.print_exc(file=sys.stdout)
+        return False
+    return True
+
+
+def _print_logs(lab):
+    for node in lab.nodes[:4]:
+        for daemon in ("dataplane", "controller"):
+            print(f"{node.name} {daemon}:"
+                  f"{process.tail(f'{node.directory}/{daemon}.log', 25)}", flush=True)
+
+
+def check_equal(got, expected, what):
+    if got != expected:
+        raise AssertionError(f"{what}: {got!r}, expected {expected!r}")
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def ping(node, address, *options, count=1):
+    """All of `count` echoes are answered; a first one may wait for a handshake."""
+    done = node.run("ping", "-n", "-c", str(count), "-i", "0.02", "-W", "10", *options, address,
+                    check=False, timeout=60)
+    check(f" {count} received" in done.stdout,
+          f"{node.name} pings {address}: {done.stdout}{done.stderr}")
+
+
+def connect(first, second):
+    """A confirmed session between two nodes."""
+    ping(first, second.vip4)
+    first.wait_up(second)
+    second.wait_up(first)
+
+
+def session_ids(node, peer=None):
+    return {s["session_id"] for s in node.sessions() if peer is None or s["peer"] == peer.name}
+
+
+def current_session(node, peer):
+    """Id of the session that sends to `peer`, None without one."""
+    return next((s["session_id"] for s in node.sessions()
+                 if s["peer"] == peer.name and s["slot"] == "current"), None)
+
+
+@contextlib.contextmanager
+def steady_ping(node, address, interval=0.02):
+    """A ping that runs while the context lasts. Yields an object whose replies() are the sequence
+    numbers and times, in seconds, of all answers so far."""
+    path = f"{node.directory}/ping.log"
+    with open(path, "wb") as log:
+        pinger = node.popen("ping", "-n", "-D", "-O", "-i", str(interval), address, stdout=log,
+                            stderr=log)
+    try:
+        yield SteadyPing(path)
+    finally:
+        pinger.terminate()
+        pinger.wait()
+
+
+class SteadyPing:
+    REPLY = re.compile(r"\[([\d.]+)\] \d+ bytes from .*icmp_seq=(\d+) ")
+
+    def __init__(self, path):
+        self.path = path
+
+    def replies(self):
+        with open(self.path, encoding="utf-8", errors="replace") as file:
+            return [(int(m.group(2)), float(m.group(1))) for m in map(self.REPLY.match, file) if m]
+
+    def wait_for_more(self, count, timeout=20):
+        """Until `count` more answers came."""
+        before = len(self.replies())
+        wait_for(lambda: len(self.replies()) >= before + count, timeout,
+                 f"{count} more answers of a running ping")
+
+    def longest_gap(self):
+        times = [when for _, when in self.replies()]
+        return max(b - a for a, b in zip(times, times[1:]))
+
+    def lost(self):
+        """Sequence numbers without an answer, before the last one that has."""
+        seen = {sequence for sequence, _ in self.replies()}
+        return [n for n in range(1, max(seen) + 1) if n not in seen]
+
+
+def wait_for_drops(node, reason, at_least, timeout=15):
+    """Until the counter of a drop reason has reached a value; the value."""
+    wait_for(lambda: node.drops()[reason] >= at_least, timeout,
+             f"{node.name}: {at_least} packets dropped as {reason}")
+    return node.drops()[reason]

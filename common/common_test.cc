@@ -83,6 +83,13 @@ TEST(Encoding, DecodesOnlyWhatItEncodes) {
   }
 }
 
+TEST(Encoding, NothingIsWrittenAsNothing) {
+  EXPECT_EQ(HexDecode(""), std::vector<uint8_t>());
+  EXPECT_EQ(Base64Decode(""), std::vector<uint8_t>());
+  EXPECT_EQ(HexEncode({}), "");
+  EXPECT_EQ(Base64Encode({}), "");
+}
+
 TEST(NodeId, IsBoundToTheIdentityKey) {
   std::array<uint8_t, 32> key{};
   const NodeId a = NodeId::FromIdentityKey(key);

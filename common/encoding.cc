@@ -13,6 +13,7 @@ std::string HexEncode(std::span<const uint8_t> bytes) {
 }
 
 std::optional<std::vector<uint8_t>> HexDecode(std::string_view text) {
+  if (text.empty()) return std::vector<uint8_t>();  // libsodium takes no null pointer
   std::vector<uint8_t> out(text.size() / 2);
   size_t length = 0;
   const char* end = nullptr;
@@ -35,6 +36,7 @@ std::string Base64Encode(std::span<const uint8_t> bytes) {
 }
 
 std::optional<std::vector<uint8_t>> Base64Decode(std::string_view text) {
+  if (text.empty()) return std::vector<uint8_t>();  // libsodium takes no null pointer
   std::vector<uint8_t> out(text.size());
   size_t length = 0;
   const char* end = nullptr;

@@ -19,10 +19,11 @@ namespace {
 
 const Instant kStart = Instant(1000s);
 
+// The private keys differ in bits that X25519 does not ignore.
 struct World {
   World() : environment(1) {
     HandshakeEngine::Options options;
-    options.static_private = Key32(std::array<uint8_t, 32>{1});
+    options.static_private = Key32(std::array<uint8_t, 32>{8});
     options.environment = &environment;
     engine = std::make_unique<HandshakeEngine>(std::move(options));
     peer.bytes[0] = 2;
@@ -35,8 +36,8 @@ struct World {
   std::unique_ptr<HandshakeEngine> engine;
   NodeId peer;
   Endpoint endpoint;
-  const PublicKey own_public = PublicOf(Key32(std::array<uint8_t, 32>{1}));
-  const Key32 peer_private{std::array<uint8_t, 32>{2}};
+  const PublicKey own_public = PublicOf(Key32(std::array<uint8_t, 32>{8}));
+  const Key32 peer_private{std::array<uint8_t, 32>{16}};
   const PublicKey peer_public = PublicOf(peer_private);
   std::array<uint8_t, 4> our_index{};
 };
@@ -46,7 +47,7 @@ std::vector<uint8_t> AuthenticInitiation(const World& world, std::span<const uin
   constexpr std::string_view kPrologue = "omninervous handshake v1";
   auto noise = Initiator::BeginInitiation(AsBytes(kPrologue), world.peer_public, world.own_public,
                                           *Dh(world.peer_private, world.own_public),
-                                          Key32(std::array<uint8_t, 32>{3}));
+                                          Key32(std::array<uint8_t, 32>{24}));
   PayloadBytes padded{};
   std::copy_n(payload.begin(), std::min(payload.size(), padded.size()), padded.begin());
   // A payload that is well-formed but for its proof gets the right one.

@@ -144,7 +144,7 @@ TEST_F(ControllerTest, ARestartedDataplaneGetsItsStateAndNewSessionsAtOnce) {
   a_.dataplane.Connect();
   ASSERT_TRUE(loop_.RunUntil([&] { return a_.dataplane.sessions.size() == 1; }));
   ASSERT_TRUE(loop_.RunUntil([&] { return b_.PeerNamed("a").handshakes == 2; }));
-  EXPECT_EQ(a_.StateOf("b"), PeerState::kUp);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.StateOf("b") == PeerState::kUp; }));
   // The new dataplane is told where the peer was last.
   EXPECT_TRUE(a_.dataplane.applied.back().full().peers(0).has_endpoint());
 }
@@ -276,7 +276,7 @@ TEST_F(ControllerTest, AWrongFileChangesNothingAndSaysWhy) {
   StartBoth();
   WriteConfig(a_, PeerText(b_, "color = 3\n") + "[api]\ngroup = \"g\"\n");
   EXPECT_EQ(a_.controller->Reload().status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(a_.controller->last_reload_error(), HasSubstr("controller.toml:9: peers.color"));
+  EXPECT_THAT(a_.controller->last_reload_error(), HasSubstr("controller.toml:10: peers.color"));
   WriteConfig(a_, PeerText(b_, "") + "[api]\ngroup = \"g\"\n");
   EXPECT_THAT(Message(a_.controller->Reload().status()), HasSubstr("api.group"));
   EXPECT_THAT(a_.controller->last_reload_error(), HasSubstr("restart"));
@@ -293,7 +293,7 @@ TEST_F(ControllerTest, ReloadRefusesWhatAnApiPeerHolds) {
   StartBoth();
   ASSERT_TRUE(a_.controller->AddPeer(c_.Spec()).ok());
   WriteConfig(a_, PeerText(b_, "") + PeerText(c_, ""));
-  EXPECT_THAT(Message(a_.controller->Reload().status()), HasSubstr("controller.toml:9: peers: "));
+  EXPECT_THAT(Message(a_.controller->Reload().status()), HasSubstr("controller.toml:10: peers: "));
 }
 
 }  // namespace

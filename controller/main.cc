@@ -188,6 +188,10 @@ int Run(const Arguments& arguments) {
     return kExitFailure;
   }
   if (arguments.check_config) return CheckConfig(arguments.config);
+  // A reload asked for before there is anything to reload must not end the process; the loop takes
+  // this signal over. A client that goes away must not, either.
+  std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   const absl::Status logging = InitLogging(
       "omni-controller", arguments.log_level.empty() ? std::string("info") : arguments.log_level);
   if (!logging.ok()) {

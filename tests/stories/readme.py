@@ -12,11 +12,10 @@ import re
 import select
 import shutil
 
+from story import check, check_equal, run, scenario, wait_for
 from omnilab import process
 from omnilab.lab import REPOSITORY
 from omnilab.shell import run as run_command
-
-from story import check, check_equal, run, scenario, wait_for
 
 NAMES = ("alpha", "beta")
 PRIVATE = """

@@ -4,9 +4,8 @@
     n1 omni0 ping -Q ..  eth0 ---- eth0  omni0 n2
                           |  nftables may mark congestion here
 """
-from omnilab.sockets import Capture, parse_udp
-
 from story import check, check_equal, connect, ping, run, scenario, wait_for_drops
+from omnilab.sockets import Capture, parse_udp
 
 EF, NOT_ECT, ECT0, CE = 0xb8, 0, 2, 3
 

@@ -83,7 +83,8 @@ size_t Segmenter::PayloadBytes(size_t index) const {
 }
 
 void Segmenter::Write(size_t index, uint8_t* out) const {
-  std::memcpy(out, packet_.data(), header_bytes_);
+  // A keepalive is empty, and memcpy() takes no null pointer even then.
+  if (header_bytes_ > 0) std::memcpy(out, packet_.data(), header_bytes_);
   if (offload_.kind == Offload::Kind::kNone) {
     if (!offload_.needs_checksum) return;
     // The kernel left the pseudo-header sum in the field; summing over it includes it.

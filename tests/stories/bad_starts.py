@@ -6,10 +6,9 @@
 import os
 import socket
 
+from story import check, run, scenario
 from omnilab.config import write_private
 from omnilab.sockets import socket_in
-
-from story import check, run, scenario
 
 
 def fails(node, command, *named):
@@ -87,7 +86,10 @@ def the_controller_names_what_is_wrong(lab):
 def a_second_one_does_not_push_the_first_aside(lab):
     n1 = lab.nodes[0]
     fails(n1, controller(n1), n1.control_socket)
-    fails(n1, n1.dataplane_command(), n1.dataplane_socket)
+    fails(n1, n1.dataplane_command(), "TUN omni0", "exists")
+    command = n1.dataplane_command()
+    command[command.index("--tun") + 1] = "omni1"
+    fails(n1, command, "51900", "in use")
     check(n1.status()["dataplane"]["connected"], "the first ones run on")
 
 

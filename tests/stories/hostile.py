@@ -8,10 +8,9 @@ where they came from. Each is counted under its reason, nobody answers, and the 
 import os
 import socket
 
-from omnilab.sockets import Capture, Forger, parse_udp, socket_in
-
 from story import (check, check_equal, connect, ping, run, scenario, session_ids, wait_for,
                    wait_for_drops)
+from omnilab.sockets import Capture, Forger, parse_udp, socket_in
 
 PORT = 51900
 DATA, INITIATION, RESPONSE = 4, 5, 6

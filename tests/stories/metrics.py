@@ -6,9 +6,8 @@
 """
 import re
 
-from omnilab.shell import run as run_command
-
 from story import check, connect, ping, run, scenario, wait_for
+from omnilab.shell import run as run_command
 
 FETCH = ("import urllib.request as u; print(u.urlopen('http://{}:9477/metrics', timeout=5)"
          ".read().decode(), end='')")

@@ -3,9 +3,8 @@
 
     n1 eth0 ---- eth0 n2        rekey after 5 s
 """
-from omnilab import measure
-
 from story import check, check_equal, connect, run, scenario, session_ids
+from omnilab import measure
 
 
 @scenario(topology="pair", session={"rekey_after_s": 5, "reject_after_s": 15})

@@ -3,9 +3,8 @@
 
     n1 10.77.0.1 and, stolen, 10.77.0.99, fd77::99 ---- n2 10.77.0.2
 """
-from omnilab.sockets import Capture
-
 from story import check, check_equal, connect, ping, run, scenario, wait_for_drops
+from omnilab.sockets import Capture
 
 STOLEN = ("10.77.0.99", "fd77::99")
 

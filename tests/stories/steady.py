@@ -5,9 +5,8 @@
 """
 import os
 
-from omnilab import measure
-
 from story import check, check_equal, connect, run, scenario
+from omnilab import measure
 
 
 @scenario(topology="pair")

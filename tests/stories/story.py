@@ -5,6 +5,8 @@
     def two_machines_talk(lab): ...
 
     run(two_machines_talk)
+
+Import it before anything of omnilab: it knows where that is.
 """
 import argparse
 import contextlib
@@ -54,8 +56,7 @@ def _lab_name(function):
 
 
 def _holds(function):
-    print(f"--- {function.__name__}: {(function.__doc__ or '').strip().splitlines()[0:1]}",
-          flush=True)
+    print(f"--- {function.__name__.replace('_', ' ')}", flush=True)
     try:
         with Lab.up(Options(name=_lab_name(function), build=_build, **function.options)) as lab:
             try:
@@ -86,10 +87,14 @@ def check(condition, what):
         raise AssertionError(what)
 
 
-def ping(node, address, *options, count=1):
-    """All of `count` echoes are answered; a first one may wait for a handshake."""
-    done = node.run("ping", "-n", "-c", str(count), "-i", "0.02", "-W", "10", *options, address,
-                    check=False, timeout=60)
+def ping(node, address, *options, count=1, attempts=1):
+    """All of `count` echoes are answered, in one of the attempts; a first one may wait for a
+    handshake."""
+    for _ in range(attempts):
+        done = node.run("ping", "-n", "-c", str(count), "-i", "0.02", "-W", "10", *options, address,
+                        check=False, timeout=60)
+        if f" {count} received" in done.stdout:
+            return
     check(f" {count} received" in done.stdout,
           f"{node.name} pings {address}: {done.stdout}{done.stderr}")
 

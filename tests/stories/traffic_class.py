@@ -4,9 +4,8 @@
     n1 omni0 ping -Q ..  eth0 ---- eth0  omni0 n2
                           |  nftables may mark congestion here
 """
-from omnilab.sockets import Capture, parse_udp
-
 from story import check, check_equal, connect, ping, run, scenario, wait_for_drops
+from omnilab.sockets import Capture, parse_udp
 
 EF, NOT_ECT, ECT0, CE = 0xb8, 0, 2, 3
 
@@ -26,10 +25,10 @@ def wire_data(wire, sender):
     return parse_udp(wire.until(wanted, what="the datagram with the ping"))
 
 
-def mark_congestion(node, protocol="ip"):
-    node.run("nft", f"add table inet mark; add chain inet mark out {{ type route hook output "
-             f"priority 0; }}; add rule inet mark out oifname eth0 udp sport 51900 "
-             f"{protocol} ecn set ce")
+def mark_congestion(node):
+    node.run("nft", "add table inet congestion; "
+             "add chain inet congestion out { type filter hook output priority 0; }; "
+             "add rule inet congestion out oifname eth0 udp sport 51900 ip ecn set ce")
 
 
 @scenario(topology="pair")
@@ -52,7 +51,7 @@ def congestion_on_the_way_reaches_the_inside(lab):
     before = n2.drops()["rx_ecn"]
     n1.run("ping", "-n", "-c", "3", "-i", "0.01", "-W", "0.1", n2.vip4, check=False)
     wait_for_drops(n2, "rx_ecn", before + 3)
-    n1.run("nft", "delete table inet mark")
+    n1.run("nft", "delete table inet congestion")
     ping(n1, n2.vip4, count=3)
     check(n2.drops()["rx_ecn"] >= before + 3, "counted")
 

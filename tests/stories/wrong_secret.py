@@ -3,9 +3,8 @@
 
     n1 secret A ---- n2 secret B
 """
-from omnilab.sockets import Capture
-
 from story import check, check_equal, run, scenario, wait_for
+from omnilab.sockets import Capture
 
 
 @scenario(topology="pair", secrets={"n2": "another-secret-of-sixteen-bytes"})

@@ -64,7 +64,8 @@ absl::StatusOr<KernelTunPort::Device> KernelTunPort::Open(const std::string& nam
     return absl::InvalidArgumentError(
         fmt::format("TUN name \"{}\": must have 1-15 characters, no slash, blank or %", name));
   }
-  // Opening a multi-queue device that exists would add queues to it, and take packets from whoever runs it.
+  // Opening a multi-queue device that exists would add queues to it, and take packets from whoever
+  // runs it.
   if (if_nametoindex(name.c_str()) != 0) {
     return absl::AlreadyExistsError(
         fmt::format("open TUN {}: an interface of this name exists already", name));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/worker/handover_ring.h"
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
@@ -25,7 +26,7 @@ bool HandoverRing::Push(std::span<const uint8_t> datagram, const UdpPath& path,
   }
   const Head head{static_cast<uint32_t>(datagram.size()), traffic_class, path};
   std::memcpy(&data_[at], &head, sizeof(head));
-  std::memcpy(&data_[at + kHeadBytes], datagram.data(), datagram.size());
+  std::ranges::copy(datagram, &data_[at + kHeadBytes]);
   written_.store(written + needed, std::memory_order_release);
   return true;
 }

@@ -148,7 +148,7 @@ void Worker::SendEcho(PeerIndex index, uint64_t token, uint32_t padding) {
   omni_inner_echo echo{};
   echo.type = OMNI_INNER_ECHO_REQUEST;
   const Le64 wire_token(token);
-  const Le64 stamp(static_cast<uint64_t>(Now().time_since_epoch().count()));
+  const Le64 stamp(static_cast<uint64_t>(now_.time_since_epoch().count()));
   std::memcpy(echo.token, &wire_token, sizeof(wire_token));
   std::memcpy(echo.stamp, &stamp, sizeof(stamp));
   echo_.assign(sizeof(echo) + padding, 0);

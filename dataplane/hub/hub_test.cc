@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hub with two nodes' workers on in-memory ports: sessions, timers, desired state and events,
+// on a fake clock.
+#include "dataplane/hub/hub.h"
+
+#include <gtest/gtest.h>
+
+#include "dataplane/core/test_packets.h"
+#include "dataplane/worker/test_node.h"
+
+namespace omni {
+namespace {
+
+using omni::testing::MakePacket;
+
+class FakeLink final : public LinkControl {
+ public:
+  absl::Status Apply(const LinkState& wanted) override {
+    if (!error.ok()) return error;
+    state = wanted;
+    return absl::OkStatus();
+  }
+  LinkState state;
+  absl::Status error;
+};
+
+NodeId Id(uint8_t n) {
+  NodeId id;
+  id.bytes[0] = n;
+  return id;
+}
+
+PeerSpec Spec(uint8_t n, std::vector<const char*> allowed) {
+  PeerSpec out{.id = Id(n)};
+  for (const char* prefix : allowed) out.allowed.push_back(*IpPrefix::Parse(prefix));
+  return out;
+}
+
+NodeSpec Node(const char* address) {
+  return {.addresses = {*InterfaceAddress::Parse(address)}, .mtu = 1420};
+}
+
+// A hub with one worker.
+struct HubNode {
+  HubNode(MemoryWire& wire, const Endpoint& own) : hub(link) {
+    auto udp_port = std::make_unique<MemoryUdpPort>(wire, own);
+    auto tun_port = std::make_unique<MemoryTunPort>();
+    tun = tun_port.get();
+    worker = std::make_unique<Worker>(Worker::Parts{.aead = *MakeAead(AeadBackend::kLibsodium),
+                                                    .udp = std::move(udp_port),
+                                                    .tun = std::move(tun_port),
+                                                    .reports = &hub});
+    worker->SetSiblings({worker.get()});
+    hub.SetWorkers({worker.get()});
+    Listen();
+  }
+  void Listen() {
+    hub.SetSink([this](ControllerEvent event) {
+      events.push_back(std::move(event));
+      return true;
+    });
+  }
+  template <typename T>
+  std::vector<T> Take() {
+    std::vector<T> out;
+    for (const ControllerEvent& event : events) {
+      if (const T* match = std::get_if<T>(&event)) out.push_back(*match);
+    }
+    std::erase_if(events, [](const ControllerEvent& e) { return std::holds_alternative<T>(e); });
+    return out;
+  }
+
+  FakeLink link;
+  Hub hub;
+  MemoryTunPort* tun = nullptr;
+  std::unique_ptr<Worker> worker;
+  std::vector<ControllerEvent> events;
+};
+
+class HubTest : public ::testing::Test {
+ protected:
+  HubTest() {
+    StateChange change{.generation = 1, .node = Node("10.77.0.1/24")};
+    change.upsert.push_back(Spec(2, {"10.77.0.2/32"}));
+    change.upsert[0].endpoint = endpoint_b_;
+    EXPECT_TRUE(a_.hub.ApplyState(change).ok());
+    change.node = Node("10.77.0.2/24");
+    change.upsert = {Spec(1, {"10.77.0.1/32"})};
+    EXPECT_TRUE(b_.hub.ApplyState(change).ok());
+    a_.events.clear();
+    b_.events.clear();
+  }
+
+  SessionSpec Session(uint8_t n, SessionRole role, bool at_a) const {
+    const auto channel = [&](uint64_t tag) {
+      ChannelSpec out{.id = tag << 32 | uint64_t{n} << 16 | OMNI_MSG_DATA};
+      out.key.mutable_data()[0] = static_cast<uint8_t>(tag);
+      out.key.mutable_data()[1] = n;
+      return out;
+    };
+    SessionSpec out{.id = {n}, .peer = Id(at_a ? 2 : 1), .role = role};
+    out.receive.push_back(channel(at_a ? 0xaa : 0xbb));
+    out.send.push_back(channel(at_a ? 0xbb : 0xaa));
+    out.endpoint = at_a ? endpoint_b_ : endpoint_a_;
+    out.timers = {.rekey_after = 120s,
+                  .reject_after = 180s,
+                  .keepalive = 10s,
+                  .rekey_on_receive = 165s,
+                  .no_reply = 15s};
+    return out;
+  }
+  // As after a handshake that a started.
+  void Connect(uint8_t n = 1) {
+    ASSERT_TRUE(b_.hub.InstallSession(Session(n, SessionRole::kResponder, false), now_).ok());
+    ASSERT_TRUE(a_.hub.InstallSession(Session(n, SessionRole::kInitiator, true), now_).ok());
+    Settle();
+  }
+  void Settle() {
+    for (int i = 0; i < 6; ++i) {
+      a_.worker->RunOnce(now_);
+      b_.worker->RunOnce(now_);
+    }
+  }
+  void Advance(Duration by) {
+    for (const Instant end = now_ + by; now_ < end;) {
+      now_ += 100ms;
+      a_.hub.Tick(now_);
+      b_.hub.Tick(now_);
+      Settle();
+    }
+  }
+  void SendFromA() {
+    a_.tun->from_host.push_back({MakePacket({}, {}), {}});
+    Settle();
+  }
+  void SendFromB() {
+    b_.tun->from_host.push_back(
+        {MakePacket({.source = "10.77.0.2", .destination = "10.77.0.1"}, {}), {}});
+    Settle();
+  }
+  std::optional<SessionSlot> SlotOf(HubNode& node, uint8_t n) {
+    for (const PeerView& peer : node.hub.GetState(now_).peers) {
+      for (const SessionView& session : peer.sessions) {
+        if (session.id[0] == n) return session.slot;
+      }
+    }
+    return std::nullopt;
+  }
+
+  const Endpoint endpoint_a_ = *Endpoint::Parse("192.0.2.1:1");
+  const Endpoint endpoint_b_ = *Endpoint::Parse("192.0.2.2:2");
+  Instant now_ = Instant(3600s);
+  MemoryWire wire_;
+  HubNode a_{wire_, endpoint_a_};
+  HubNode b_{wire_, endpoint_b_};
+};
+
+TEST_F(HubTest, TheEchoOfTheInitiatorConfirmsTheResponder) {
+  ASSERT_TRUE(b_.hub.InstallSession(Session(1, SessionRole::kResponder, false), now_).ok());
+  EXPECT_EQ(SlotOf(b_, 1), SessionSlot::kNext);
+  SendFromB();
+  EXPECT_TRUE(wire_.queues[endpoint_a_].empty());  // must not send before it is confirmed
+  ASSERT_TRUE(a_.hub.InstallSession(Session(1, SessionRole::kInitiator, true), now_).ok());
+  Settle();
+  EXPECT_EQ(SlotOf(b_, 1), SessionSlot::kCurrent);
+  EXPECT_EQ(b_.Take<SessionConfirmedEvent>().size(), 1U);
+  ASSERT_EQ(a_.Take<EchoReplyEvent>().size(), 1U);
+  EXPECT_EQ(a_.tun->to_host.size(), 1U);  // what b's host had sent waited
+}
+
+TEST_F(HubTest, InstallingTheSameSessionTwiceIsAsOnce) {
+  Connect();
+  EXPECT_TRUE(a_.hub.InstallSession(Session(1, SessionRole::kInitiator, true), now_).ok());
+  EXPECT_EQ(a_.hub.GetState(now_).peers[0].sessions.size(), 1U);
+}
+
+TEST_F(HubTest, RefusesAChannelIdThatIsInUse) {
+  Connect();
+  SessionSpec other = Session(1, SessionRole::kResponder, true);
+  other.id = {9};
+  EXPECT_EQ(a_.hub.InstallSession(std::move(other), now_).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(HubTest, ARekeyKeepsTheOldSessionReceiving) {
+  Connect(1);
+  a_.tun->from_host.push_back({MakePacket({}, {}), {}});
+  a_.worker->RunOnce(now_);  // sealed under session 1, still on the wire
+  const auto late = wire_.queues[endpoint_b_];
+  wire_.queues[endpoint_b_].clear();
+  Connect(2);
+  EXPECT_EQ(SlotOf(a_, 1), SessionSlot::kPrevious);
+  EXPECT_EQ(SlotOf(a_, 2), SessionSlot::kCurrent);
+  EXPECT_EQ(SlotOf(b_, 2), SessionSlot::kCurrent);
+  wire_.queues[endpoint_b_] = late;
+  Settle();
+  EXPECT_EQ(b_.tun->to_host.size(), 1U);
+  Connect(3);
+  EXPECT_EQ(SlotOf(a_, 1), std::nullopt);
+  EXPECT_EQ(a_.Take<SessionEndedEvent>().at(0).reason, SessionEnd::kReplaced);
+}
+
+TEST_F(HubTest, BothSidesOfASimultaneousInitiationPreferTheSameSession) {
+  // a initiated 1, b initiated 2; each answered the other.
+  ASSERT_TRUE(b_.hub.InstallSession(Session(1, SessionRole::kResponder, false), now_).ok());
+  ASSERT_TRUE(a_.hub.InstallSession(Session(2, SessionRole::kResponder, true), now_).ok());
+  ASSERT_TRUE(a_.hub.InstallSession(Session(1, SessionRole::kInitiator, true), now_).ok());
+  ASSERT_TRUE(b_.hub.InstallSession(Session(2, SessionRole::kInitiator, false), now_).ok());
+  Settle();
+  EXPECT_EQ(SlotOf(a_, 2), SessionSlot::kCurrent);
+  EXPECT_EQ(SlotOf(b_, 2), SessionSlot::kCurrent);
+  SendFromA();
+  SendFromB();
+  EXPECT_EQ(a_.tun->to_host.size(), 1U);
+  EXPECT_EQ(b_.tun->to_host.size(), 1U);
+}
+
+TEST_F(HubTest, AsksForAHandshakeWhenPacketsWait) {
+  SendFromA();
+  const auto wanted = a_.Take<HandshakeWantedEvent>();
+  ASSERT_EQ(wanted.size(), 1U);
+  EXPECT_EQ(wanted[0].peer, Id(2));
+  EXPECT_EQ(wanted[0].reason, HandshakeReason::kNoSession);
+}
+
+TEST_F(HubTest, TheInitiatorAsksForARekeyWhenItSendsAfterTheRekeyTime) {
+  Connect();
+  Advance(121s);
+  EXPECT_TRUE(a_.Take<HandshakeWantedEvent>().empty());  // idle: nothing to renew
+  SendFromA();
+  Advance(200ms);
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).reason, HandshakeReason::kRekey);
+  EXPECT_TRUE(b_.Take<HandshakeWantedEvent>().empty());
+}
+
+TEST_F(HubTest, EitherSideAsksWhenTheInitiatorDidNot) {
+  Connect();
+  Advance(166s);
+  SendFromB();
+  Advance(200ms);
+  EXPECT_EQ(b_.Take<HandshakeWantedEvent>().at(0).reason, HandshakeReason::kRekey);
+}
+
+TEST_F(HubTest, ASessionExpiresAndItsChannelsAreGone) {
+  Connect();
+  Advance(180s);
+  EXPECT_EQ(SlotOf(a_, 1), std::nullopt);
+  EXPECT_EQ(a_.Take<SessionEndedEvent>().at(0).reason, SessionEnd::kExpired);
+  EXPECT_EQ(b_.Take<SessionEndedEvent>().at(0).reason, SessionEnd::kExpired);
+}
+
+TEST_F(HubTest, APassiveKeepaliveIsSentOnceAndNotAnswered) {
+  Connect();
+  Advance(1s);
+  const auto sent = [&](HubNode& node) { return node.hub.GetPeerTotals(now_)[0].tx_packets; };
+  const uint64_t before_a = sent(a_);
+  const uint64_t before_b = sent(b_);
+  SendFromA();
+  Advance(60s);
+  EXPECT_EQ(sent(a_), before_a + 1);  // the packet; no answer to the keepalive
+  EXPECT_EQ(sent(b_), before_b + 1);  // the keepalive
+}
+
+TEST_F(HubTest, AsksForAHandshakeWhenNothingComesBack) {
+  Connect();
+  Advance(1s);
+  a_.tun->from_host.push_back({MakePacket({}, {}), {}});
+  a_.worker->RunOnce(now_);
+  wire_.queues[endpoint_b_].clear();  // lost
+  Advance(14s);
+  EXPECT_TRUE(a_.Take<HandshakeWantedEvent>().empty());
+  Advance(2s);
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).reason, HandshakeReason::kNoReply);
+}
+
+TEST_F(HubTest, APersistentKeepaliveKeepsTheWayOpen) {
+  StateChange change{.generation = 2, .base_generation = 1};
+  change.upsert = {Spec(2, {"10.77.0.2/32"})};
+  change.upsert[0].persistent_keepalive = 5s;
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  Advance(1s);
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).reason, HandshakeReason::kNoSession);
+  Connect();
+  const uint64_t before = a_.hub.GetPeerTotals(now_)[0].tx_packets;
+  Advance(60s);
+  EXPECT_NEAR(static_cast<double>(a_.hub.GetPeerTotals(now_)[0].tx_packets - before), 12, 1);
+}
+
+TEST_F(HubTest, PushingAStateAgainDoesNotUndoRoaming) {
+  Connect();
+  const Endpoint elsewhere = *Endpoint::Parse("198.51.100.1:5");
+  b_.tun->from_host.push_back(
+      {MakePacket({.source = "10.77.0.2", .destination = "10.77.0.1"}, {}), {}});
+  b_.worker->RunOnce(now_);
+  wire_.queues[endpoint_a_].front().from = elsewhere;
+  Settle();
+  EXPECT_EQ(a_.Take<EndpointChangedEvent>().back().endpoint, elsewhere);
+  StateChange change{.generation = 7, .node = Node("10.77.0.1/24")};
+  change.upsert = {Spec(2, {"10.77.0.2/32"})};
+  change.upsert[0].endpoint = endpoint_b_;
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  EXPECT_EQ(a_.hub.GetState(now_).peers[0].endpoint, elsewhere);
+  EXPECT_EQ(SlotOf(a_, 1), SessionSlot::kCurrent);
+}
+
+TEST_F(HubTest, AFullStateRemovesWhoIsNotInIt) {
+  Connect();
+  StateChange change{.generation = 2, .node = Node("10.77.0.1/24")};
+  change.upsert = {Spec(3, {"10.77.0.3/32", "192.168.9.0/24", "0.0.0.0/0"})};
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  ASSERT_EQ(a_.hub.GetState(now_).peers.size(), 1U);
+  EXPECT_EQ(a_.hub.GetState(now_).peers[0].id, Id(3));
+  // On-link and default prefixes get no route of their own.
+  EXPECT_EQ(a_.link.state.routes, (std::vector<IpPrefix>{*IpPrefix::Parse("192.168.9.0/24")}));
+  SendFromA();
+  EXPECT_EQ(a_.worker->drops().value(DropReason::tx_no_route), 0U);  // 0.0.0.0/0 is peer 3
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).peer, Id(3));
+}
+
+TEST_F(HubTest, RefusesAChangeThatDoesNotFollowAndChangesNothing) {
+  StateChange stale{.generation = 0};
+  EXPECT_EQ(a_.hub.ApplyState(stale).status().code(), absl::StatusCode::kFailedPrecondition);
+  StateChange wrong_base{.generation = 9, .base_generation = 5};
+  EXPECT_EQ(a_.hub.ApplyState(wrong_base).status().code(), absl::StatusCode::kFailedPrecondition);
+  StateChange taken{.generation = 9, .base_generation = 1};
+  taken.upsert = {Spec(3, {"10.77.0.2/32"})};
+  EXPECT_EQ(a_.hub.ApplyState(taken).status().code(), absl::StatusCode::kInvalidArgument);
+  StateChange bad_link{.generation = 9, .node = Node("10.9.0.1/24")};
+  a_.link.error = absl::PermissionDeniedError("add address");
+  EXPECT_FALSE(a_.hub.ApplyState(bad_link).ok());
+  EXPECT_EQ(a_.hub.GetState(now_).generation, 1U);
+  EXPECT_EQ(a_.hub.GetState(now_).peers.size(), 1U);
+  EXPECT_EQ(a_.link.state.addresses[0].ToString(), "10.77.0.1/24");
+}
+
+TEST_F(HubTest, APrefixMayMoveFromOnePeerToAnotherInOneChange) {
+  StateChange change{.generation = 2, .base_generation = 1};
+  change.upsert = {Spec(3, {"10.77.0.2/32"})};
+  change.remove = {Id(2)};
+  EXPECT_TRUE(a_.hub.ApplyState(change).ok());
+  SendFromA();
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).peer, Id(3));
+}
+
+TEST_F(HubTest, WithoutAControllerControlDatagramsAreCountedAndTrafficGoesOn) {
+  Connect();
+  const uint64_t number = a_.hub.SetSink([](ControllerEvent) { return true; });
+  a_.hub.ClearSink(number);
+  EXPECT_EQ(a_.hub.PacketIn({}, endpoint_b_), DropReason::rx_control_no_controller);
+  SendFromA();
+  EXPECT_EQ(b_.tun->to_host.size(), 1U);
+}
+
+TEST_F(HubTest, AnEchoNeedsASessionAndItsTokenComesBack) {
+  EXPECT_EQ(a_.hub.SendEcho(Id(2), 5, 0, now_).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(a_.hub.SendEcho(Id(9), 5, 0, now_).code(), absl::StatusCode::kNotFound);
+  Connect();
+  (void)a_.Take<EchoReplyEvent>();
+  EXPECT_TRUE(a_.hub.SendEcho(Id(2), 5, 100, now_).ok());
+  Settle();
+  const auto replies = a_.Take<EchoReplyEvent>();
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_EQ(replies[0].token, 5U);
+}
+
+}  // namespace
+}  // namespace omni

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements between two nodes, with iperf3 and ping; the same ones for every path."""
+"""Measurements between two nodes, with iperf3, ping and a UDP stream; the same for every path."""
 import hashlib
 import json
 import os
 import re
 import subprocess
+import sys
 
 from .errors import LabError
 from .waiting import wait_for
@@ -52,10 +53,20 @@ def tcp_mbit(node, address, seconds):
     return iperf(node, address, seconds=seconds)["sum_received"]["bits_per_second"] / 1e6
 
 
-def udp(node, address, seconds, mbit=UDP_MBIT):
-    """(lost, sent) packets of a UDP stream. 1,200 bytes fit every tunnel here."""
-    end = iperf(node, address, "-u", "-b", f"{mbit}M", "-l", "1200", seconds=seconds)["sum"]
-    return end["lost_packets"], end["packets"]
+def udp(sender, receiver, address, seconds, mbit=UDP_MBIT, port=5301):
+    """(lost, sent) packets of a UDP stream to the receiver's address."""
+    program = f"{os.path.dirname(os.path.abspath(__file__))}/udp_stream.py"
+    listening = receiver.popen(sys.executable, "-B", program, "receive", address, str(port),
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        listening.stdout.readline()
+        sent = json.loads(sender.run(sys.executable, "-B", program, "send", address, str(port),
+                                     str(mbit), str(seconds), timeout=seconds + 30).stdout)["sent"]
+        received = json.loads(listening.communicate(timeout=30)[0])["received"]
+    finally:
+        listening.kill()
+        listening.wait()
+    return sent - received, sent
 
 
 def ping_samples(node, address, count=PING_COUNT):
@@ -72,11 +83,13 @@ def percentile(samples, percent):
     return samples[min(len(samples) - 1, len(samples) * percent // 100)]
 
 
-def measure(node, address, seconds):
-    """The keys that `scripts/demo --json` documents."""
+def measure(node, peer, address, seconds):
+    """The keys that `scripts/demo --json` documents, from node to an address of its peer."""
     samples = ping_samples(node, address)
-    lost, sent = udp(node, address, seconds)
-    return {"tcp_mbit": round(tcp_mbit(node, address, seconds), 1),
+    lost, sent = udp(node, peer, address, seconds)
+    with IperfServer(peer):
+        mbit = tcp_mbit(node, address, seconds)
+    return {"tcp_mbit": round(mbit, 1),
             "udp_loss_percent": round(100 * lost / sent, 4) if sent else 100.0,
             "rtt_ms_p50": percentile(samples, 50), "rtt_ms_p99": percentile(samples, 99)}
 

@@ -69,17 +69,22 @@ void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Insta
   // SAFETY: HostPacket's bytes are mutable for ports only; the sender reads them.
   const HostPacket packet{.bytes = {const_cast<uint8_t*>(message.data()), message.size()}};
   if (!IsUsable(slot->session.get(), now)) {
-    // The answer to the packet that confirms a session waits until the confirmation is through.
-    if (!message.empty()) Wait(peer, *slot, packet, now);
+    // The answer to the packet that confirms a session waits until the confirmation is through. It asks for no
+    // handshake: one has just been.
+    if (!message.empty()) Keep(*slot, packet, now);
     return;
   }
   if (!slot->path.remote.is_set()) return tables_.drops.Count(DropReason::tx_no_endpoint);
   Encapsulate(*slot, packet, InnerPacket{}, now);
 }
 
-void Sender::Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now) {
+void Sender::Keep(PeerSlot& slot, const HostPacket& packet, Instant now) {
   const int dropped = waiting_.Add(slot, packet, now);
   if (dropped > 0) tables_.drops.Count(DropReason::tx_no_session, static_cast<uint64_t>(dropped));
+}
+
+void Sender::Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now) {
+  Keep(slot, packet, now);
   if (now - slot.last_handshake_request < kHandshakeRequestInterval) return;
   slot.last_handshake_request = now;
   events_.OnHandshakeWanted(index);

@@ -48,6 +48,8 @@ class Sender {
   static constexpr size_t kArenaBytes = 256 * 1024;
   static constexpr size_t kMaxJobs = 512;
 
+  void Keep(PeerSlot& slot, const HostPacket& packet, Instant now);
+  // Keeps the packet and asks for a handshake.
   void Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now);
   // Seals `packet` for the peer on a live session.
   void Encapsulate(PeerSlot& slot, const HostPacket& packet, const InnerPacket& inner, Instant now);

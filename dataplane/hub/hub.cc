@@ -216,9 +216,13 @@ void Hub::SendControl(const Endpoint& to, std::vector<uint8_t> datagram) {
 // ----------------------------------------------------------------------------------------------
 // reports of workers
 
-void Hub::HandshakeWanted(PeerIndex index) {
+void Hub::HandshakeWanted(PeerIndex index, Instant now) {
   const std::lock_guard lock(mutex_);
-  if (Peer* peer = FindPeer(index)) AskForHandshake(*peer, HandshakeReason::kNoSession, Now());
+  Peer* peer = FindPeer(index);
+  if (peer == nullptr) return;
+  // A session that the peer is about to confirm will do; one whose confirmation was lost will not.
+  if (peer->next && now - peer->next->created < kHandshakeRetry) return;
+  AskForHandshake(*peer, HandshakeReason::kNoSession, now);
 }
 
 void Hub::Roamed(uint32_t worker, PeerIndex index, const UdpPath& path) {

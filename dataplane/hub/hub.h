@@ -36,6 +36,10 @@ struct HubLimits {
   static constexpr uint32_t kChannelsPerSession = 16;
 };
 
+// LIMIT: the interval of handshake retries (docs/PROTOCOL.md). Two sessions of a simultaneous
+// initiation are no further apart, and a confirmation that took longer was lost.
+inline constexpr Duration kHandshakeRetry = std::chrono::seconds(5);
+
 class Hub final : public WorkerReports {
  public:
   // `link` and the workers outlive the hub's use; workers are set before they run.
@@ -67,7 +71,7 @@ class Hub final : public WorkerReports {
   std::optional<std::string> failure() const;
 
   // WorkerReports.
-  void HandshakeWanted(PeerIndex peer) override;
+  void HandshakeWanted(PeerIndex peer, Instant now) override;
   void Confirmed(SessionHandle session) override;
   void Roamed(uint32_t worker, PeerIndex peer, const UdpPath& path) override;
   void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) override;

@@ -14,8 +14,6 @@
 namespace omni {
 namespace {
 
-// LIMIT: how close two sessions of a simultaneous initiation follow each other: a handshake retry.
-constexpr Duration kSimultaneous = std::chrono::seconds(5);
 // LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
 constexpr size_t kMaxEchoes = 1024;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
@@ -122,8 +120,8 @@ void Hub::Confirmed(SessionHandle handle) {
   // neither would see itself as the initiator who renews it. The greater id wins.
   const Session* current = peer.current.get();
   const bool simultaneous = current != nullptr && current->role == SessionRole::kInitiator &&
-                            peer.next->created - current->created < kSimultaneous &&
-                            current->created - peer.next->created < kSimultaneous;
+                            peer.next->created - current->created < kHandshakeRetry &&
+                            current->created - peer.next->created < kHandshakeRetry;
   if (simultaneous && current->id > confirmed) {
     if (peer.previous) End(peer, std::move(peer.previous), SessionEnd::kReplaced);
     peer.previous = std::move(peer.next);

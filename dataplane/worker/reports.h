@@ -15,7 +15,7 @@ namespace omni {
 class WorkerReports {
  public:
   virtual ~WorkerReports() = default;
-  virtual void HandshakeWanted(PeerIndex peer) = 0;
+  virtual void HandshakeWanted(PeerIndex peer, Instant now) = 0;
   virtual void Confirmed(SessionHandle session) = 0;
   virtual void Roamed(uint32_t worker, PeerIndex peer, const UdpPath& path) = 0;
   virtual void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) = 0;

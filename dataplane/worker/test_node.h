@@ -13,7 +13,7 @@ namespace omni::testing {
 
 class RecordedReports final : public WorkerReports {
  public:
-  void HandshakeWanted(PeerIndex peer) override { handshakes.push_back(peer); }
+  void HandshakeWanted(PeerIndex peer, Instant) override { handshakes.push_back(peer); }
   void Confirmed(SessionHandle session) override { confirmed.push_back(session); }
   void Roamed(uint32_t, PeerIndex, const UdpPath& path) override { roamed.push_back(path.remote); }
   void EchoReplied(PeerIndex, uint64_t token, Duration) override { echoes.push_back(token); }

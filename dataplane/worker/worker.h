@@ -89,7 +89,7 @@ class Worker final : public WorkerEvents {
   void WakeSiblings();
   unsigned Wait(int epoll);
 
-  void OnHandshakeWanted(PeerIndex peer) override { parts_.reports->HandshakeWanted(peer); }
+  void OnHandshakeWanted(PeerIndex peer) override { parts_.reports->HandshakeWanted(peer, now_); }
   void OnConfirmed(SessionHandle session) override { parts_.reports->Confirmed(session); }
   void OnRoamed(PeerIndex peer, const UdpPath& path) override;
   void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) override;

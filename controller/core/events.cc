@@ -79,7 +79,9 @@ void Controller::OnInstalled(const noise::EstablishedSession& session) {
     live.tag = noise::HandshakeEngine::TagOf(session.receive.front().id);
   }
   peer->sessions.push_back(live);
-  if (session.endpoint.is_set()) {
+  // As in the dataplane: an unconfirmed session does not move a peer whose address is known.
+  const bool moves = session.role == noise::Role::kInitiator || !peer->endpoint.is_set();
+  if (moves && session.endpoint.is_set()) {
     peer->endpoint = session.endpoint;
     handshakes_.engine().SetEndpoint(peer->id(), session.endpoint);
   }

@@ -280,7 +280,9 @@ void HandshakeEngine::Impl::OnInitiation(Output& out, std::span<const uint8_t> d
 
   peer->newest_timestamp = payload->timestamp;
   peer->accepted_at = now;
-  peer->endpoint = from;
+  // An initiation from elsewhere moves nothing that is known: it may be an old one, replayed to an
+  // engine that has just started. The first packet on the session does, through SetEndpoint().
+  if (!peer->endpoint.is_set()) peer->endpoint = from;
   if (peer->wanted) {
     peer->wanted = false;
     peers_.SetDeadline(*peer, std::nullopt);

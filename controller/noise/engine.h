@@ -51,7 +51,9 @@ struct EstablishedSession {
   Role role = Role::kInitiator;
   std::vector<SessionChannel> receive;
   std::vector<SessionChannel> send;
-  Endpoint endpoint;            // source of the authentic handshake message
+  // Source of the authentic handshake message. An initiator may rely on it; for a responder it is
+  // where the answer goes, and no reason to move the peer: its message proves nothing about now.
+  Endpoint endpoint;
   std::optional<Duration> rtt;  // initiator, when the first try was answered
 };
 

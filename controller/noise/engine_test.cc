@@ -359,6 +359,18 @@ TEST_F(EngineTest, AResponseMayComeFromElsewhere) {
   EXPECT_EQ(a_.engine.Initiate(b_.id, kStart + 1s).datagrams.at(0).to, stranger_);
 }
 
+TEST_F(EngineTest, AnInitiationMovesNoPeerWhoseAddressIsKnown) {
+  const auto initiation = InitiationFromA();
+  const auto out = b_.engine.OnDatagram(initiation, stranger_, kStart);
+  EXPECT_EQ(out.datagrams.at(0).to, stranger_) << "the answer goes where the question came from";
+  EXPECT_EQ(b_.engine.Initiate(a_.id, kStart).datagrams.at(0).to, a_.endpoint);
+
+  Node fresh{2, 2};  // B, and it knows no address of A
+  ASSERT_TRUE(fresh.engine.AddPeer(a_.id, {.static_public = a_.public_key}).ok());
+  EXPECT_EQ(fresh.engine.OnDatagram(initiation, a_.endpoint, kStart).sessions.size(), 1U);
+  EXPECT_EQ(fresh.engine.Initiate(a_.id, kStart).datagrams.at(0).to, a_.endpoint);
+}
+
 TEST_F(EngineTest, SimultaneousInitiationsMakeTwoSessions) {
   const auto from_a = InitiationFromA();
   const auto from_b = b_.engine.Initiate(a_.id, kStart).datagrams.at(0).bytes;

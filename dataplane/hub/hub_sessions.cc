@@ -74,8 +74,13 @@ absl::Status Hub::InstallSession(SessionSpec spec, Instant now) {
     if (*session && (*session)->id == spec.id) return absl::OkStatus();
   }
   RETURN_IF_ERROR(CheckSession(spec, *peer));
-  if (spec.endpoint != peer->path.remote) SetPath(*peer, {.remote = spec.endpoint}, std::nullopt);
   const SessionRole role = spec.role;
+  // A responder's session is not confirmed yet: an initiation replayed from elsewhere must not move
+  // a peer whose address is known. The packet that confirms the session does.
+  const bool moves = role == SessionRole::kInitiator || !peer->path.remote.is_set();
+  if (moves && spec.endpoint != peer->path.remote) {
+    SetPath(*peer, {.remote = spec.endpoint}, std::nullopt);
+  }
   SessionPtr session = MakeSession(std::move(spec), *peer, now);
   if (role == SessionRole::kResponder) {
     if (peer->next) End(*peer, std::move(peer->next), SessionEnd::kReplaced);

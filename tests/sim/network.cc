@@ -82,8 +82,19 @@ void Network::Transmit(Sent datagram) {
   in_flight_.emplace(now_ + Delay(), std::move(datagram));
 }
 
+void Network::Confirm(const Node& initiator, const noise::EstablishedSession& session) {
+  for (const auto& node : nodes_) {
+    if (node->id == session.peer && FindSession(*node, session.session_id) != nullptr) {
+      node->engine->SetEndpoint(initiator.id, initiator.endpoint);
+    }
+  }
+}
+
 void Network::Apply(Node& node, noise::Output output) {
-  for (auto& session : output.sessions) node.sessions.push_back(std::move(session));
+  for (auto& session : output.sessions) {
+    if (session.role == noise::Role::kInitiator) Confirm(node, session);
+    node.sessions.push_back(std::move(session));
+  }
   for (auto& datagram : output.datagrams) {
     Transmit({node.endpoint, datagram.to, std::move(datagram.bytes)});
   }

@@ -82,6 +82,8 @@ class Network {
 
  private:
   void Apply(Node& node, noise::Output output);
+  // The initiator's first packet on a new session, which shows the responder where it is.
+  void Confirm(const Node& initiator, const noise::EstablishedSession& session);
   void Transmit(Sent datagram);
   void Deliver(const Sent& datagram);
   bool Chance(int percent) { return static_cast<int>(random_() % 100) < percent; }

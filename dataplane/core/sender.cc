@@ -69,8 +69,8 @@ void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Insta
   // SAFETY: HostPacket's bytes are mutable for ports only; the sender reads them.
   const HostPacket packet{.bytes = {const_cast<uint8_t*>(message.data()), message.size()}};
   if (!IsUsable(slot->session.get(), now)) {
-    // The answer to the packet that confirms a session waits until the confirmation is through. It asks for no
-    // handshake: one has just been.
+    // The answer to the packet that confirms a session waits until the confirmation is through. It
+    // asks for no handshake: one has just been.
     if (!message.empty()) Keep(*slot, packet, now);
     return;
   }

@@ -215,14 +215,11 @@ int Run(const Arguments& arguments) {
   return kExitFailure;
 }
 
-}  // namespace
-}  // namespace omni
-
-int main(int argc, char** argv) {
-  omni::Arguments arguments;
+int ParseAndRun(int argc, char** argv) {
+  Arguments arguments;
   CLI::App app("The controller of OmniNervous: peers, handshakes, management API, metrics.",
                "omni-controller");
-  app.set_version_flag("--version", fmt::format("omni-controller {}", omni::kVersion));
+  app.set_version_flag("--version", fmt::format("omni-controller {}", kVersion));
   app.add_option("--config", arguments.config, "Configuration file")->capture_default_str();
   app.add_flag("--check-config", arguments.check_config,
                "Check the configuration and the files it names as a start would, and end");
@@ -236,10 +233,17 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? omni::kExitOk : omni::kExitUsage;
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
+  return Run(arguments);
+}
+
+}  // namespace
+}  // namespace omni
+
+int main(int argc, char** argv) {
   try {
-    return omni::Run(arguments);
+    return omni::ParseAndRun(argc, argv);
   } catch (const std::exception& error) {
     // Nothing of ours throws: out of memory, or a library.
     std::fprintf(stderr, "omni-controller: %s\n", error.what());

@@ -146,7 +146,7 @@ void ReadPeer(TableReader reader, Config& config) {
   reader.String("key", unused, [&key](const std::string& text) -> std::string {
     auto parsed = PeerKey::Parse(text);
     if (!parsed.ok()) return std::string(Message(parsed.status()));
-    key = *std::move(parsed);
+    key = *parsed;
     return "";
   });
   reader.String("endpoint", unused, [&endpoint](const std::string& text) -> std::string {
@@ -176,7 +176,7 @@ void ReadPeer(TableReader reader, Config& config) {
   reader.ReportUnknownKeys();
   if (!key) return;  // reported above
   config.peers.push_back({.spec = {.name = std::move(name),
-                                   .key = *std::move(key),
+                                   .key = *key,
                                    .endpoint = endpoint,
                                    .allowed = std::move(allowed),
                                    .psk = std::nullopt,

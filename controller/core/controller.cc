@@ -35,7 +35,7 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
     : loop_(loop),
       dataplane_(dataplane),
       config_(std::move(options.config)),
-      self_(std::move(options.self)),
+      self_(options.self),
       clock_(std::move(options.clock)),
       started_(clock_()),
       handshakes_(loop, dataplane,

@@ -83,7 +83,7 @@ absl::StatusOr<PeerSpec> CheckPeerRequest(const AddPeerRequest& request,
                    fmt::format("{} is not within 0-65535", request.persistent_keepalive_s()));
   }
   return PeerSpec{.name = request.name(),
-                  .key = *std::move(key),
+                  .key = *key,
                   .endpoint = endpoint,
                   .allowed = std::move(allowed),
                   .psk = std::move(psk),

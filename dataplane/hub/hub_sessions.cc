@@ -122,10 +122,12 @@ void Hub::Confirmed(SessionHandle handle) {
   unconfirmed_.erase(found);
   const SessionId confirmed = peer.next->id;
   // Both sides initiated at once: both hold the same two sessions and must prefer the same one, or
-  // neither would see itself as the initiator who renews it. The greater id wins.
+  // neither would see itself as the initiator who renews it. The greater id wins. The initiations
+  // crossed only if we answered the peer's before the peer's answer to ours came: a session that
+  // the peer initiated later is a new one, perhaps of a peer that has restarted and knows no other.
   const Session* current = peer.current.get();
   const bool simultaneous = current != nullptr && current->role == SessionRole::kInitiator &&
-                            peer.next->created - current->created < kHandshakeRetry &&
+                            peer.next->created <= current->created &&
                             current->created - peer.next->created < kHandshakeRetry;
   if (simultaneous && current->id > confirmed) {
     if (peer.previous) End(peer, std::move(peer.previous), SessionEnd::kReplaced);

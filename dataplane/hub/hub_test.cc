@@ -215,6 +215,16 @@ TEST_F(HubTest, BothSidesOfASimultaneousInitiationPreferTheSameSession) {
   EXPECT_EQ(b_.tun->to_host.size(), 1U);
 }
 
+TEST_F(HubTest, APeerThatRestartedAtOnceIsFollowedWhateverTheIds) {
+  Connect(2);  // initiated by a
+  Advance(1s);
+  ASSERT_TRUE(a_.hub.InstallSession(Session(1, SessionRole::kResponder, true), now_).ok());
+  ASSERT_TRUE(b_.hub.InstallSession(Session(1, SessionRole::kInitiator, false), now_).ok());
+  Settle();
+  EXPECT_EQ(SlotOf(a_, 1), SessionSlot::kCurrent);
+  EXPECT_EQ(SlotOf(b_, 1), SessionSlot::kCurrent);
+}
+
 TEST_F(HubTest, AsksForAHandshakeWhenPacketsWait) {
   SendFromA();
   const auto wanted = a_.Take<HandshakeWantedEvent>();

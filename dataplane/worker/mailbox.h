@@ -29,6 +29,7 @@ class Mailbox {
     {
       const std::lock_guard lock(mutex_);
       orders_.push_back(std::move(order));
+      posted_.store(true, std::memory_order_release);
     }
     Wake();
   }
@@ -41,8 +42,15 @@ class Mailbox {
     {
       const std::lock_guard lock(mutex_);
       orders.swap(orders_);
+      posted_.store(false, std::memory_order_relaxed);
     }
     for (Order& order : orders) order(target);
+  }
+
+  // The same without a system call when there is nothing: what was posted before this is done after.
+  void EmptyIfPosted(Target& target) {
+    // ORDER: acquire pairs with the release in Post().
+    if (posted_.load(std::memory_order_acquire)) Empty(target);
   }
 
   // Makes the owner look, also when nothing was posted (a ring beside the mailbox was filled).
@@ -56,6 +64,7 @@ class Mailbox {
  private:
   FileDescriptor event_;
   std::mutex mutex_;
+  std::atomic<bool> posted_ = false;
   std::vector<Order> orders_;
 };
 

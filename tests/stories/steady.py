@@ -5,7 +5,7 @@
 """
 import os
 
-from story import check, check_equal, connect, run, scenario
+from story import check, connect, run, scenario, where_lost
 from omnilab import measure
 
 
@@ -17,9 +17,9 @@ def no_packet_is_lost(lab):
     lost, sent = measure.udp(n1, n2, n2.vip4, seconds)
     print(f"    {sent} packets in {seconds} s", flush=True)
     check(sent * 1200 * 8 >= 90e6 * seconds, f"the sender kept its rate: {sent} packets")
-    check_equal(lost, 0, f"lost of {sent} packets over IPv4")
+    check(lost == 0, f"lost {lost} of {sent} packets over IPv4; {where_lost(lab)}")
     lost, sent = measure.udp(n1, n2, n2.vip6, seconds=2)
-    check_equal(lost, 0, f"lost of {sent} packets over IPv6")
+    check(lost == 0, f"lost {lost} of {sent} packets over IPv6; {where_lost(lab)}")
     check(measure.move_file(n2, n1, n2.vip6, megabytes=16), "a file arrives whole")
 
 

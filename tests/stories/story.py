@@ -10,6 +10,7 @@ Import it before anything of omnilab: it knows where that is.
 """
 import argparse
 import contextlib
+import json
 import os
 import re
 import sys
@@ -162,3 +163,17 @@ def wait_for_drops(node, reason, at_least, timeout=15):
     wait_for(lambda: node.drops()[reason] >= at_least, timeout,
              f"{node.name}: {at_least} packets dropped as {reason}")
     return node.drops()[reason]
+
+
+def where_lost(lab):
+    """For the message of a failed test: what was dropped, by the dataplanes and by the kernel."""
+    found = []
+    for node in lab.nodes:
+        drops = {reason: n for reason, n in node.drops().items() if n}
+        devices = {}
+        for device in json.loads(node.run("ip", "-s", "-j", "link", "show").stdout):
+            for way in ("rx", "tx"):
+                if device["stats64"][way]["dropped"]:
+                    devices[f"{device['ifname']} {way}"] = device["stats64"][way]["dropped"]
+        found.append(f"{node.name}: dataplane {drops}, devices {devices}")
+    return "; ".join(found)

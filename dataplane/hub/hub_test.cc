@@ -313,6 +313,25 @@ TEST_F(HubTest, PushingAStateAgainDoesNotUndoRoaming) {
   EXPECT_EQ(SlotOf(a_, 1), SessionSlot::kCurrent);
 }
 
+TEST_F(HubTest, AnInitiationFromElsewhereMovesAPeerOnlyWhenItsSessionIsConfirmed) {
+  Connect(1);
+  const Endpoint elsewhere = *Endpoint::Parse("198.51.100.1:5");
+  SessionSpec replayed = Session(2, SessionRole::kResponder, false);
+  replayed.endpoint = elsewhere;
+  ASSERT_TRUE(b_.hub.InstallSession(std::move(replayed), now_).ok());
+  EXPECT_EQ(b_.hub.GetState(now_).peers[0].endpoint, endpoint_a_);
+  SendFromB();
+  EXPECT_TRUE(wire_.queues[elsewhere].empty());
+  // The real initiator is there: its first packet confirms the session and shows the address.
+  ASSERT_TRUE(a_.hub.InstallSession(Session(2, SessionRole::kInitiator, true), now_).ok());
+  a_.worker->RunOnce(now_);
+  ASSERT_FALSE(wire_.queues[endpoint_b_].empty());
+  for (auto& datagram : wire_.queues[endpoint_b_]) datagram.from = elsewhere;
+  b_.worker->RunOnce(now_);
+  EXPECT_EQ(b_.hub.GetState(now_).peers[0].endpoint, elsewhere);
+  EXPECT_EQ(SlotOf(b_, 2), SessionSlot::kCurrent);
+}
+
 TEST_F(HubTest, AFullStateRemovesWhoIsNotInIt) {
   Connect();
   StateChange change{.generation = 2, .node = Node("10.77.0.1/24")};

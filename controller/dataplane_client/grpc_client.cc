@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -198,7 +199,14 @@ class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
 GrpcDataplaneClient::GrpcDataplaneClient(asio::io_context& loop, const std::string& socket)
     : impl_(std::make_shared<Impl>(loop, socket)) {}
 
-GrpcDataplaneClient::~GrpcDataplaneClient() { impl_->Close(); }
+GrpcDataplaneClient::~GrpcDataplaneClient() {
+  try {
+    impl_->Close();
+  } catch (...) {
+    // Out of memory or of locks: gRPC's threads still hold what would go away now.
+    std::terminate();
+  }
+}
 
 void GrpcDataplaneClient::Start(DataplaneListener* listener) { impl_->Start(listener); }
 

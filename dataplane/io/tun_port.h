@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "dataplane/core/coalesce.h"
 #include "dataplane/core/port.h"
 #include "dataplane/io/file_descriptor.h"
 
@@ -32,8 +33,13 @@ class KernelTunPort final : public TunPort {
   int fd() const { return queue_.get(); }
 
  private:
+  void WriteOne(std::span<uint8_t> packet, DropCounters& drops);
+  void WriteGroup(const Coalescer::Group& group, DropCounters& drops);
+
   FileDescriptor queue_;
   std::vector<uint8_t> buffer_;
+  Coalescer coalescer_;
+  bool coalesce_ = true;  // until the kernel refuses a super-packet
 };
 
 }  // namespace omni

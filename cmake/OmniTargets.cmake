@@ -108,3 +108,19 @@ function(omni_fuzz target)
     -print_final_stats=1 ${scratch} ${arg_CORPUS})
   set_tests_properties(${target} PROPERTIES LABELS fuzz TIMEOUT 120)
 endfunction()
+
+# omni_benchmark(NAME SOURCES... DEPENDS...): a Google Benchmark program. ctest runs each of its benchmarks once
+# (label: bench), so that none rots. Only where figures mean something: not under sanitizers.
+function(omni_benchmark target)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS" ${ARGN})
+  if(OMNI_FUZZ OR OMNI_SANITIZE)
+    return()
+  endif()
+  add_executable(${target} ${arg_SOURCES})
+  target_link_libraries(${target} PRIVATE ${arg_DEPENDS} benchmark::benchmark benchmark::benchmark_main)
+  omni_compile_options(${target})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  add_test(NAME ${target} COMMAND ${target} --benchmark_min_time=0.0001)
+  set_tests_properties(${target} PROPERTIES LABELS bench TIMEOUT 300 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+    FAIL_REGULAR_EXPRESSION "ERROR OCCURRED")
+endfunction()

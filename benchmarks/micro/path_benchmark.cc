@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole way of a packet, from the host's super-packet to sealed trains and back, on ports that
+// are memory: what is left when the kernel costs nothing. Per round four super-packets, which is
+// what the sender gathers.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "benchmarks/micro/super_packet.h"
+#include "dataplane/core/receiver.h"
+#include "dataplane/core/sender.h"
+
+namespace omni {
+namespace {
+
+constexpr size_t kSuperPackets = 4;
+constexpr size_t kSmallPackets = 128;
+constexpr ChannelId kChannel = 0xabcdefabcdef0004;
+
+class NoEvents final : public WorkerEvents {
+ public:
+  void OnHandshakeWanted(PeerIndex) override {}
+  void OnConfirmed(SessionHandle) override {}
+  void OnRoamed(PeerIndex, const UdpPath&) override {}
+  void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
+  void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
+  void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
+  void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
+};
+
+// Counts what is sent and delivered; keeps a copy of the trains when told to.
+class CountingPort final : public UdpPort, public TunPort {
+ public:
+  struct KeptTrain {
+    std::vector<uint8_t> bytes;
+    uint32_t segment_bytes = 0;
+  };
+
+  void Send(std::span<const Train> trains, DropCounters&) override {
+    for (const Train& train : trains) {
+      datagrams += train.segments;
+      if (kept == nullptr) continue;
+      kept->push_back({{train.data, train.data + train.bytes}, train.segment_bytes});
+    }
+  }
+  size_t Receive(std::span<ReceivedDatagram>, DropCounters&) override { return 0; }
+  std::optional<HostPacket> Read() override { return std::nullopt; }
+  void Write(std::span<const std::span<uint8_t>> packets, DropCounters&) override {
+    delivered += packets.size();
+  }
+
+  std::vector<KeptTrain>* kept = nullptr;
+  size_t datagrams = 0;
+  size_t delivered = 0;
+};
+
+// One node that sends to itself: the same key and channel both ways.
+struct Loop {
+  explicit Loop(std::unique_ptr<Aead> chosen) : aead(std::move(chosen)) {
+    receive_channel->id = kChannel;
+    receive_channel->peer = 0;
+    receive_channel->reject_at = now + std::chrono::hours(1);
+    send_channel->id = kChannel;
+    auto session = std::make_shared<SendSession>();
+    session->reject_at = receive_channel->reject_at;
+    session->channels = {send_channel};
+    tables.routes = std::make_shared<RouteTable>(
+        std::vector<RouteTable::Entry>{{*IpPrefix::Parse("10.77.0.0/24"), 0}});
+    tables.channels.emplace(kChannel, receive_channel);
+    tables.peers.resize(1);
+    tables.peers[0].activity = std::make_shared<PeerActivity>();
+    tables.peers[0].path = {.remote = from};
+    tables.peers[0].session = session;
+  }
+
+  CountingPort port;
+  NoEvents events;
+  std::unique_ptr<Aead> aead;
+  WorkerTables tables;
+  const Endpoint from = *Endpoint::Parse("192.0.2.1:1");
+  const Instant now = Instant(std::chrono::hours(1));
+  std::shared_ptr<ReceiveChannel> receive_channel = std::make_shared<ReceiveChannel>();
+  std::shared_ptr<SendChannel> send_channel = std::make_shared<SendChannel>();
+  Sender sender{tables, *aead, port, events};
+  Receiver receiver{tables, *aead, port, events};
+};
+
+// What the host sends in one round.
+struct Workload {
+  SuperPacket packet;
+  size_t count;
+};
+
+Workload Bulk() { return {MakeTcpSuperPacket("10.77.0.1", "10.77.0.2"), kSuperPackets}; }
+Workload Small() {
+  return {{.bytes = omni::testing::MakePacket({}, omni::testing::MakePayload(64)), .offload = {}},
+          kSmallPackets};
+}
+
+void SendRound(Loop& loop, Workload& load) {
+  for (size_t i = 0; i < load.count; ++i) {
+    loop.sender.Send({.bytes = load.packet.bytes, .offload = load.packet.offload}, loop.now);
+  }
+  loop.sender.Flush();
+}
+
+void SetCounts(benchmark::State& state, const Workload& load, size_t packets) {
+  state.SetItemsProcessed(static_cast<int64_t>(packets));
+  state.SetBytesProcessed(
+      static_cast<int64_t>(state.iterations() * load.count * load.packet.bytes.size()));
+}
+
+void SendPath(benchmark::State& state, AeadBackend backend, Workload (*make)()) {
+  auto aead = MakeAead(backend);
+  if (!aead.ok()) return state.SkipWithError("backend does not start");
+  Loop loop(*std::move(aead));
+  Workload load = make();
+  for (auto _ : state) SendRound(loop, load);
+  if (loop.port.datagrams == 0) return state.SkipWithError("nothing was sent");
+  SetCounts(state, load, loop.port.datagrams);
+}
+
+// Datagrams are opened in place and only once: each round starts from sealed copies, as the kernel
+// copies each datagram to us, and from an empty replay window (1 KiB, 0.1 % of the round).
+void ReceivePath(benchmark::State& state, AeadBackend backend, Workload (*make)()) {
+  auto aead = MakeAead(backend);
+  if (!aead.ok()) return state.SkipWithError("backend does not start");
+  Loop loop(*std::move(aead));
+  Workload load = make();
+  std::vector<CountingPort::KeptTrain> sealed;
+  loop.port.kept = &sealed;
+  SendRound(loop, load);
+  std::vector<CountingPort::KeptTrain> trains = sealed;
+  std::vector<ReceivedDatagram> batch;
+  for (CountingPort::KeptTrain& train : trains) {
+    batch.push_back({.bytes = train.bytes,
+                     .segment_bytes = train.segment_bytes,
+                     .path = {.remote = loop.from}});
+  }
+  for (auto _ : state) {
+    for (size_t i = 0; i < sealed.size(); ++i) {
+      std::copy(sealed[i].bytes.begin(), sealed[i].bytes.end(), trains[i].bytes.begin());
+    }
+    loop.receive_channel->replay = ReplayWindow();
+    loop.receiver.Receive(batch, loop.now);
+  }
+  if (loop.port.delivered != loop.port.datagrams * state.iterations()) {
+    return state.SkipWithError("not every packet was delivered");
+  }
+  SetCounts(state, load, loop.port.delivered);
+}
+
+const bool kRegistered = [] {
+  for (const AeadBackend backend : AvailableAeadBackends()) {
+    const std::string name(AeadBackendName(backend));
+    using benchmark::RegisterBenchmark;
+    RegisterBenchmark(("SendPath/bulk/" + name).c_str(), SendPath, backend, Bulk);
+    RegisterBenchmark(("SendPath/small/" + name).c_str(), SendPath, backend, Small);
+    RegisterBenchmark(("ReceivePath/bulk/" + name).c_str(), ReceivePath, backend, Bulk);
+    RegisterBenchmark(("ReceivePath/small/" + name).c_str(), ReceivePath, backend, Small);
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace omni

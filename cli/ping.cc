@@ -120,7 +120,7 @@ void AddPingCommand(CLI::App& app, const Context& context) {
       ->check(CLI::Range(0.001, 3600.0))
       ->option_text("SECONDS [2]");
   command->add_option("--size,-s", options->size, "Bytes of the inner message")
-      ->check(CLI::Range(16, 65016))
+      ->check(CLI::Range(24, 64924))
       ->option_text("BYTES [64]");
   command->footer("Example:\n  omnictl ping robot-7 --count 100 --interval 0.01");
   command->callback([&context, options] { Run(context, *options); });

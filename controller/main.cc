@@ -106,7 +106,7 @@ absl::StatusOr<UnixListener> OpenAndDrop(const Config& config, const Arguments& 
     options.owner = user.uid;
     if (config.api_group.empty()) options.group = user.gid;
     if (mkdir(config.state_dir.c_str(), 0700) == 0 &&
-        chown(config.state_dir.c_str(), user.uid, user.gid) != 0) {
+        lchown(config.state_dir.c_str(), user.uid, user.gid) != 0) {
       return ErrnoStatus("chown " + config.state_dir);
     }
   }

@@ -26,6 +26,10 @@ namespace {
 // LIMIT: 64 waiting connections; management traffic is a handful of clients.
 constexpr int kBacklog = 64;
 
+// LIMIT: the whole state of 100,000 peers with several prefixes each is some 10 MiB; gRPC's default
+// of 4 MiB would refuse it. Only callers whom the kernel vouches for come this far.
+constexpr int kMaxMessageBytes = 64 << 20;
+
 absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -63,17 +67,17 @@ absl::StatusOr<UnixListener> UnixListener::Open(const Options& options) {
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return ErrnoStatus("socket");
   UnixListener listener(fd, options.path);
-  // SAFETY: sockaddr_un is one of the types behind sockaddr. The umask keeps the file closed until
-  // its mode is set.
-  const mode_t old_mask = umask(0777);
+  // SAFETY: sockaddr_un is one of the types behind sockaddr. The mode comes from the umask and the
+  // owner is set without following a link: the directory may belong to a user who would put a link
+  // in the file's place, to be given another's file while this process is still root.
+  const mode_t old_mask = umask(0777 & ~options.mode);
   const int bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
   const int bind_error = errno;
   umask(old_mask);
   if (bound != 0) return ErrnoStatus("listen on " + options.path, bind_error);
-  if (chown(options.path.c_str(), options.owner, options.group) != 0) {
+  if (lchown(options.path.c_str(), options.owner, options.group) != 0) {
     return ErrnoStatus("chown " + options.path);
   }
-  if (chmod(options.path.c_str(), options.mode) != 0) return ErrnoStatus("chmod " + options.path);
   if (listen(fd, kBacklog) != 0) return ErrnoStatus("listen on " + options.path);
   return listener;
 }
@@ -98,6 +102,7 @@ absl::StatusOr<std::unique_ptr<UnixServer>> UnixServer::Start(
   }();
   (void)reflection;
   grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<UnixServer> out(new UnixServer(std::move(listener), std::move(allowed)));
   out->stop_event_ = eventfd(0, EFD_CLOEXEC);

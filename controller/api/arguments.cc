@@ -10,9 +10,10 @@
 namespace omni {
 namespace {
 
-// LIMIT: the 16 bytes that every echo has, and the largest padding of the dataplane contract.
-constexpr uint32_t kMinEcho = 16;
-constexpr uint32_t kMaxEcho = 65016;
+// LIMIT: the 24 bytes that every echo has, and with them the largest padding of the dataplane
+// contract.
+constexpr uint32_t kMinEcho = 24;
+constexpr uint32_t kMaxEcho = kMinEcho + 64'900;
 constexpr uint32_t kMaxCount = 1'000'000;
 // LIMIT: longer than anybody waits.
 constexpr int64_t kMaxSeconds = 3600;

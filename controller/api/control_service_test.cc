@@ -215,8 +215,8 @@ TEST_F(ControlServiceTest, ChecksEveryArgumentOfAPing) {
       {"interval: ", [](auto& r) { r.mutable_interval()->set_nanos(1'000'000'000); }},
       {"timeout: ", [](auto& r) { r.mutable_timeout(); }},
       {"timeout: ", [](auto& r) { r.mutable_timeout()->set_seconds(INT64_MAX); }},
-      {"size: ", [](auto& r) { r.set_size(15); }},
-      {"size: ", [](auto& r) { r.set_size(65017); }},
+      {"size: ", [](auto& r) { r.set_size(23); }},
+      {"size: ", [](auto& r) { r.set_size(64925); }},
   };
   for (const Case& c : cases) {
     api::PingRequest request;

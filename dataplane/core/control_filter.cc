@@ -47,16 +47,20 @@ std::optional<DropReason> ControlFilter::Check(std::span<const uint8_t> datagram
   if (expected->has_mac1 && !wire::Mac1IsValid(datagram, mac1_key_)) {
     return DropReason::rx_control_mac1;
   }
-  if (!TakeToken(source, now)) return DropReason::rx_control_rate;
+  Bucket& bucket = expected->has_mac1 ? BucketOf(source) : cookie_replies_;
+  if (!TakeToken(bucket, now)) return DropReason::rx_control_rate;
   return std::nullopt;
 }
 
-bool ControlFilter::TakeToken(const IpAddress& source, Instant now) {
+ControlFilter::Bucket& ControlFilter::BucketOf(const IpAddress& source) {
   const IpAddress prefix = MaskTo(source, source.is_v4() ? 24 : 56);
   uint64_t hash = 0;
   crypto_shorthash(reinterpret_cast<uint8_t*>(&hash), prefix.bytes.data(), prefix.bytes.size(),
                    hash_key_.data());
-  Bucket& bucket = buckets_[hash % kBuckets];
+  return buckets_[hash % kBuckets];
+}
+
+bool ControlFilter::TakeToken(Bucket& bucket, Instant now) {
   const std::chrono::duration<double> elapsed = now - bucket.filled;
   bucket.tokens = std::min(kBurst, bucket.tokens + elapsed.count() * kPerSecond);
   bucket.filled = now;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // ControlFilter: which control datagrams may reach the controller. Known kinds of the right size, a
 // right mac1 (a stranger does not even know our static key), and no more per source prefix than a
-// token bucket gives. Stateless but for a fixed table of buckets. Owned by one worker.
+// token bucket gives. Cookie replies carry no mac1, so anybody can make them up under any address:
+// all of them share one bucket, and take no place of those who know us. Stateless but for a fixed
+// table of buckets. Owned by one worker.
 #pragma once
 
 #include <sodium.h>
@@ -42,12 +44,14 @@ class ControlFilter {
     Instant filled;
   };
 
-  bool TakeToken(const IpAddress& source, Instant now);
+  static bool TakeToken(Bucket& bucket, Instant now);
+  Bucket& BucketOf(const IpAddress& source);
 
   std::array<uint8_t, 32> mac1_key_{};
   bool has_key_ = false;
   std::array<uint8_t, crypto_shorthash_KEYBYTES> hash_key_{};
   std::vector<Bucket> buckets_{kBuckets};
+  Bucket cookie_replies_;
 };
 
 }  // namespace omni

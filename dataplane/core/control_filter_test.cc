@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/core/control_filter.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "bpf/abi.h"
@@ -77,6 +78,18 @@ TEST_F(ControlFilterTest, LimitsAPrefixAndNotTheOthers) {
   passed = 0;
   for (int i = 0; i < 1000; ++i) passed += Check(message) ? 0 : 1;
   EXPECT_EQ(passed, 50);
+}
+
+TEST_F(ControlFilterTest, CookieRepliesFromAnywhereTakeNoPlaceOfHandshakes) {
+  // No mac1 protects a cookie reply: a stranger can send it under the address of any peer.
+  const auto reply = Message(OMNI_MSG_COOKIE, sizeof(wire::CookieReply));
+  int passed = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    passed += Check(reply, fmt::format("10.{}.{}.1", i / 256 % 256, i % 256).c_str()) ? 0 : 1;
+  }
+  EXPECT_EQ(passed, 200);
+  for (int i = 0; i < 1000; ++i) (void)Check(reply);
+  EXPECT_FALSE(Check(Message(OMNI_MSG_INITIATION, sizeof(wire::Initiation))));
 }
 
 }  // namespace

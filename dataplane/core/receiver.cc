@@ -106,7 +106,7 @@ void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::
   // back.
   if (verdict == ReplayWindow::Verdict::kNewest && peer.path != pending.origin->path) {
     peer.path = pending.origin->path;
-    events_.OnRoamed(pending.channel->peer, peer.path);
+    events_.OnRoamed(pending.channel->peer, pending.channel->session, peer.path);
   }
 }
 

@@ -95,7 +95,11 @@ void Sender::SetSession(PeerIndex peer, std::shared_ptr<const SendSession> sessi
   if (slot == nullptr) return;
   slot->session = std::move(session);
   if (slot->session == nullptr) return;
-  while (const WaitingRoom::Packet* packet = waiting_.Take(*slot)) {
+  // Only what waits now: should the session be over already, Send() puts its packet back, behind
+  // the others.
+  for (size_t left = slot->waiting.size(); left > 0; --left) {
+    const WaitingRoom::Packet* packet = waiting_.Take(*slot);
+    if (packet == nullptr) break;
     if (now - packet->arrived > WaitingRoom::kMaxAge) {
       tables_.drops.Count(DropReason::tx_no_session);
       continue;

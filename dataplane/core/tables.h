@@ -37,7 +37,7 @@ class WorkerEvents {
   virtual ~WorkerEvents() = default;
   virtual void OnHandshakeWanted(PeerIndex peer) = 0;
   virtual void OnConfirmed(SessionHandle session) = 0;
-  virtual void OnRoamed(PeerIndex peer, const UdpPath& path) = 0;
+  virtual void OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) = 0;
   virtual void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) = 0;
   virtual void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) = 0;
   // A datagram that is no session data; not yet judged.

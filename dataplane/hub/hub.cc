@@ -225,9 +225,15 @@ void Hub::HandshakeWanted(PeerIndex index, Instant now) {
   AskForHandshake(*peer, HandshakeReason::kNoSession, now);
 }
 
-void Hub::Roamed(uint32_t worker, PeerIndex index, const UdpPath& path) {
+void Hub::Roamed(uint32_t worker, PeerIndex index, SessionHandle handle, const UdpPath& path) {
   const std::lock_guard lock(mutex_);
-  if (Peer* peer = FindPeer(index)) SetPath(*peer, path, worker);
+  Peer* peer = FindPeer(index);
+  if (peer == nullptr) return;
+  // The worker may have waited for the lock while its peer was removed and the index given to
+  // another, who must not be sent to the former one's address.
+  for (const SessionPtr* session : {&peer->current, &peer->next, &peer->previous}) {
+    if (*session && (*session)->handle == handle) return SetPath(*peer, path, worker);
+  }
 }
 
 void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt) {

@@ -73,7 +73,7 @@ class Hub final : public WorkerReports {
   // WorkerReports.
   void HandshakeWanted(PeerIndex peer, Instant now) override;
   void Confirmed(SessionHandle session) override;
-  void Roamed(uint32_t worker, PeerIndex peer, const UdpPath& path) override;
+  void Roamed(uint32_t worker, PeerIndex peer, SessionHandle session, const UdpPath& path) override;
   void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) override;
   std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram,
                                      const Endpoint& from) override;

@@ -332,6 +332,18 @@ TEST_F(HubTest, AnInitiationFromElsewhereMovesAPeerOnlyWhenItsSessionIsConfirmed
   EXPECT_EQ(SlotOf(b_, 2), SessionSlot::kCurrent);
 }
 
+TEST_F(HubTest, AMoveOfARemovedPeerIsNotItsSuccessors) {
+  Connect();
+  StateChange change{.generation = 2, .node = Node("10.77.0.1/24")};
+  change.upsert = {Spec(3, {"10.77.0.3/32"})};
+  change.upsert[0].endpoint = endpoint_b_;
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  // What a worker had to tell of peer 2, which had index 0 and the session with handle 1, is heard
+  // only now that peer 3 has the index.
+  a_.hub.Roamed(0, 0, 1, {.remote = *Endpoint::Parse("198.51.100.1:5")});
+  EXPECT_EQ(a_.hub.GetState(now_).peers.at(0).endpoint, endpoint_b_);
+}
+
 TEST_F(HubTest, AFullStateRemovesWhoIsNotInIt) {
   Connect();
   StateChange change{.generation = 2, .node = Node("10.77.0.1/24")};

@@ -194,12 +194,13 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
 }
 
 size_t KernelUdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& drops) {
-  // The family that had nothing last time is asked second.
+  // The family that had nothing last time is asked second, and so is one that had more than a
+  // batch: a flood over one must not keep the other from being read.
   const std::array<int, 2> order = v6_next_ ? std::array{sockets_.v6.get(), sockets_.v4.get()}
                                             : std::array{sockets_.v4.get(), sockets_.v6.get()};
   size_t count = order[0] >= 0 ? ReceiveFamily(order[0], out, drops) : 0;
+  if (count == 0 || count == std::min(out.size(), kMessages)) v6_next_ = !v6_next_;
   if (count == 0) {
-    v6_next_ = !v6_next_;
     count = order[1] >= 0 ? ReceiveFamily(order[1], out, drops) : 0;
   }
   return count;

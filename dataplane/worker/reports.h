@@ -17,7 +17,10 @@ class WorkerReports {
   virtual ~WorkerReports() = default;
   virtual void HandshakeWanted(PeerIndex peer, Instant now) = 0;
   virtual void Confirmed(SessionHandle session) = 0;
-  virtual void Roamed(uint32_t worker, PeerIndex peer, const UdpPath& path) = 0;
+  // `session`: on which the packet came. The peer's index may belong to another by the time this is
+  // heard; the session never does.
+  virtual void Roamed(uint32_t worker, PeerIndex peer, SessionHandle session,
+                      const UdpPath& path) = 0;
   virtual void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) = 0;
   // Empty when the controller's queue took the datagram, else why not.
   virtual std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram,

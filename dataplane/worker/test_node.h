@@ -15,7 +15,9 @@ class RecordedReports final : public WorkerReports {
  public:
   void HandshakeWanted(PeerIndex peer, Instant) override { handshakes.push_back(peer); }
   void Confirmed(SessionHandle session) override { confirmed.push_back(session); }
-  void Roamed(uint32_t, PeerIndex, const UdpPath& path) override { roamed.push_back(path.remote); }
+  void Roamed(uint32_t, PeerIndex, SessionHandle, const UdpPath& path) override {
+    roamed.push_back(path.remote);
+  }
   void EchoReplied(PeerIndex, uint64_t token, Duration) override { echoes.push_back(token); }
   std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram, const Endpoint&) override {
     packets_in.emplace_back(datagram.begin(), datagram.end());

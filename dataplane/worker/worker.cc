@@ -171,8 +171,8 @@ void Worker::SendControl(const Endpoint& to, std::span<const uint8_t> datagram) 
   parts_.udp->Send({&train, 1}, tables_.drops);
 }
 
-void Worker::OnRoamed(PeerIndex peer, const UdpPath& path) {
-  parts_.reports->Roamed(parts_.index, peer, path);
+void Worker::OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) {
+  parts_.reports->Roamed(parts_.index, peer, session, path);
 }
 
 void Worker::OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) {

@@ -91,7 +91,7 @@ class Worker final : public WorkerEvents {
 
   void OnHandshakeWanted(PeerIndex peer) override { parts_.reports->HandshakeWanted(peer, now_); }
   void OnConfirmed(SessionHandle session) override { parts_.reports->Confirmed(session); }
-  void OnRoamed(PeerIndex peer, const UdpPath& path) override;
+  void OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) override;
   void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) override;
   void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) override;
   void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) override;

@@ -210,6 +210,27 @@ TEST_F(WorkerTest, KeepsPacketsForAHandshakeAndSendsThemInOrder) {
   EXPECT_EQ(pair_.b.tun->to_host, packets);
 }
 
+TEST_F(WorkerTest, PacketsGoOnWaitingWhenTheNewSessionIsOverAlready) {
+  pair_.a.worker->SetSession(kOther, nullptr);
+  const auto packet = MakePacket({}, MakePayload(10));
+  pair_.a.tun->from_host = {{packet, {}}, {packet, {}}};
+  pair_.a.worker->RunOnce(pair_.now);
+  const auto session = [&](Instant reject_at) {
+    auto channel = std::make_shared<SendChannel>();
+    channel->key = ConnectedPair::KeyOf(kChannelToB);
+    channel->id = kChannelToB;
+    auto out = std::make_shared<SendSession>();
+    out->reject_at = reject_at;
+    out->channels.push_back(std::move(channel));
+    return out;
+  };
+  pair_.a.worker->SetSession(kOther, session(pair_.now));
+  EXPECT_TRUE(pair_.wire.queues[pair_.endpoint_b].empty());
+  pair_.a.worker->SetSession(kOther, session(pair_.now + std::chrono::seconds(180)));
+  pair_.Settle();
+  EXPECT_EQ(pair_.b.tun->to_host.size(), 2U);
+}
+
 TEST_F(WorkerTest, StopsBeforeACounterCouldRepeat) {
   auto channel = std::make_shared<SendChannel>();
   channel->key = ConnectedPair::KeyOf(kChannelToB);

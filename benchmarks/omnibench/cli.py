@@ -111,7 +111,30 @@ def one(lab, system, effort):
         say(f"{system.name}: {time.monotonic() - begin:.0f} s")
 
 
+def measure_all(lab, systems, rounds, effort):
+    """Values and curves of all rounds. A system that fails is left out from then on."""
+    values = {system.name: [] for system in systems}
+    curves, loads, failed = [], [], []
+    for number in range(rounds):
+        loads.append(os.getloadavg()[0])
+        say(f"round {number + 1} of {rounds}; load average {loads[-1]:.2f}")
+        for system in in_turn(systems, number):
+            if any(entry["name"] == system.name for entry in failed):
+                continue
+            try:
+                measured, curve = one(lab, system, effort)
+            except (LabError, Absent) as error:
+                say(f"{system.name}: failed: {error}")
+                failed.append({"name": system.name, "reason": f"round {number + 1}: {error}"})
+                continue
+            values[system.name].append(measured)
+            curves += [{"system": system.name, "round": number + 1, **point} for point in curve]
+    return {"load_before_rounds": loads, "failed": failed, "curves": curves,
+            "rows": [row for system in systems for row in report.rows(system, values[system.name])]}
+
+
 def run(options):
+    """Exit code: 1 when a system that was there failed."""
     effort = QUICK if options.quick else Effort()
     rounds = options.rounds or (1 if options.quick else 3)
     if not options.build:
@@ -123,26 +146,17 @@ def run(options):
     if os.path.exists(f"{ROOT}/{LAB}"):
         say("taking down what an earlier run left")
         Lab.load(LAB).down()
-    values = {system.name: [] for system in systems}
-    curves, loads = [], []
     lab_options = Options(topology="pair", name=LAB, build=options.build or "build/release",
                           start=False, log_level="warn")
     with Lab.up(lab_options) as lab:
         lab.options = lab_options
-        for number in range(rounds):
-            loads.append(os.getloadavg()[0])
-            say(f"round {number + 1} of {rounds}; load average {loads[-1]:.2f}")
-            for system in in_turn(systems, number):
-                measured, curve = one(lab, system, effort)
-                values[system.name].append(measured)
-                curves += [{"system": system.name, "round": number + 1, **point}
-                           for point in curve]
-    rows = [row for system in systems for row in report.rows(system, values[system.name])]
-    result = {"machine": report.machine(), "rounds": rounds, "load_before_rounds": loads,
+        measured = measure_all(lab, systems, rounds, effort)
+    result = {"machine": report.machine(), "rounds": rounds,
               "systems": [{"name": s.name, "version": s.version, "path": s.path,
                            "cipher": s.cipher} for s in systems],
-              "absent": absent, "rows": rows, "curves": curves}
+              "absent": absent, **measured}
     write(result, systems, options)
+    return 1 if result["failed"] else 0
 
 
 def write(result, systems, options):
@@ -165,11 +179,10 @@ def main(arguments):
         return 1
     interrupt_on_termination()
     try:
-        run(options)
+        return run(options)
     except LabError as error:
         print(f"tunnels: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tunnels: interrupted; all taken down", file=sys.stderr)
         return 130
-    return 0

@@ -36,21 +36,27 @@ class WireguardGo(System):
         try:
             self._install(program)
         except Absent as absent:
-            if not os.path.exists(program):
+            if not os.path.exists(f"{program}.version"):
                 # LIMIT: Debian 12 has the one of March 2022, without offloads.
                 self.version = f"Debian {debian_package('wireguard-go')} ({absent})"
                 self.program = shutil.which("wireguard-go")
                 return
         self.program = program
-        shown = command(["go", "version", "-m", program], "version of wireguard-go")
-        self.version = re.search(r"^\s*mod\s+\S+\s+(\S+)", shown, re.M).group(1)
+        with open(f"{program}.version", encoding="utf-8") as file:
+            self.version = file.read().strip()
 
     def _install(self, program):
+        """The newest, and a file beside it that says which; what is there stays when this fails."""
         os.makedirs(CACHE, exist_ok=True)
         env = os.environ | {"GOBIN": os.path.dirname(program), "GOPATH": f"{CACHE}/go",
                             "GOFLAGS": "-modcacherw"}
         command(["go", "install", f"{self.MODULE}@latest"], "go install", env=env, timeout=300,
                 cwd=CACHE)
+        shown = command(["go", "version", "-m", program], "version of wireguard-go")
+        number = re.search(r"^\s*mod\s+\S+\s+(\S+)", shown, re.M).group(1)
+        compiler = shown.split()[1]
+        with open(f"{program}.version", "w", encoding="utf-8") as file:
+            file.write(f"{number}, {compiler}\n")
 
     def _interface(self, lab, node):
         # The sockets of both ends lie in one directory, whatever the namespace.

@@ -75,6 +75,8 @@ def summary(result, systems):
                      f"cipher {system['cipher']}")
     for system in result["absent"]:
         lines.append(f"- {system['name']}: absent: {system['reason']}")
+    for system in result["failed"]:
+        lines.append(f"- {system['name']}: failed: {system['reason']}")
     lines += ["", markdown(result["rows"], systems), "",
               f"Median [min, max] of the rounds; bold: ratio to {REFERENCE}."]
     return "\n".join(lines)

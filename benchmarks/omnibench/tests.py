@@ -2,7 +2,9 @@
 """What is measured on a system that stands: one round gives {test: value} and the curves."""
 import json
 import os
+import re
 import subprocess
+import time
 from dataclasses import dataclass
 
 from omnilab import LabError
@@ -11,6 +13,7 @@ from omnilab.measure import IperfServer, iperf
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 UDP_PORT = 5302
 PING_INTERVAL_US = 1000
+PING_TIMEOUT_US = 500e3  # the prober's kPingTimeout
 
 # test -> (unit, which way is better)
 TESTS = {
@@ -26,6 +29,7 @@ TESTS = {
     "rtt64_p99.9": ("us", "less"),
     "rtt64_p50_loaded": ("us", "less"),
     "rtt64_p99_loaded": ("us", "less"),
+    "tcp1_while_pinged": ("Mbit/s", "more"),
     "cpu_s_per_gbit": ("s", "less"),
     "machine_cpu_s_per_gbit": ("s", "less"),
     "rss_mib": ("MiB", "less"),
@@ -129,25 +133,39 @@ def ping(lab, system, seconds):
     first = lab.nodes[0]
     answer = json.loads(first.run("omni-bench-load", "ping", system.target(lab),
                                   str(PING_INTERVAL_US), str(seconds)).stdout)
-    samples = sorted(answer["rtt_us"] + [500e3] * answer["lost"])
+    samples = sorted(answer["rtt_us"] + [PING_TIMEOUT_US] * answer["lost"])
     if not samples:
         raise LabError(f"{system.name}: no ping was answered")
     return samples
 
 
+def written_bytes(pid):
+    """What a process wrote so far, sockets included."""
+    with open(f"/proc/{pid}/io", encoding="utf-8") as io:
+        return int(re.search(r"^wchar: (\d+)", io.read(), re.M).group(1))
+
+
 def ping_loaded(lab, system, seconds):
-    """The same while one TCP stream runs in the same direction."""
+    """The same while one TCP stream runs in the same direction; and the stream's Mbit/s."""
     first, second = lab.nodes
     with IperfServer(second):
-        client = first.popen("iperf3", "-c", system.target(lab), "-t", str(seconds + 5),
+        client = first.popen("iperf3", "-c", system.target(lab), "-t", str(int(seconds) + 60),
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             # The stream's first moments are slow start, not load.
             ping(lab, system, min(0.5, seconds / 2))
-            return ping(lab, system, seconds)
+            begin, written = time.monotonic(), written_bytes(client.pid)
+            samples = ping(lab, system, seconds)
+            took, written = time.monotonic() - begin, written_bytes(client.pid) - written
+        except FileNotFoundError:
+            written = 0
         finally:
             client.kill()
             client.wait()
+    # Without the stream, these would be round trips of an idle system under another name.
+    if written == 0:
+        raise LabError(f"{system.name}: no TCP stream ran while pings were measured")
+    return samples, written * 8 / took / 1e6
 
 
 # ---- a round
@@ -163,7 +181,7 @@ def measure(lab, system, effort):
         values["machine_cpu_s_per_gbit"]
     values["tcp4"] = tcp(lab, system, effort, "-P", "4")[0]
     values["tcp1_reverse"] = tcp(lab, system, effort, "-R")[0]
-    loaded = ping_loaded(lab, system, effort.ping_s)
+    loaded, values["tcp1_while_pinged"] = ping_loaded(lab, system, effort.ping_s)
     values["rtt64_p50_loaded"] = percentile(loaded, 50)
     values["rtt64_p99_loaded"] = percentile(loaded, 99)
     curve = []

@@ -24,7 +24,7 @@ class NoEvents final : public WorkerEvents {
  public:
   void OnHandshakeWanted(PeerIndex) override {}
   void OnConfirmed(SessionHandle) override {}
-  void OnRoamed(PeerIndex, const UdpPath&) override {}
+  void OnRoamed(PeerIndex, SessionHandle, const UdpPath&) override {}
   void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
   void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}

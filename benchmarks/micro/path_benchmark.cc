@@ -135,6 +135,7 @@ void ReceivePath(benchmark::State& state, AeadBackend backend, Workload (*make)(
   SendRound(loop, load);
   std::vector<CountingPort::KeptTrain> trains = sealed;
   std::vector<ReceivedDatagram> batch;
+  batch.reserve(trains.size());
   for (CountingPort::KeptTrain& train : trains) {
     batch.push_back({.bytes = train.bytes,
                      .segment_bytes = train.segment_bytes,

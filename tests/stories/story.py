@@ -51,6 +51,11 @@ def run(*scenarios):
     sys.exit(1 if failed or not chosen else 0)
 
 
+def build_directory():
+    """Where the programs under test are."""
+    return os.path.abspath(_build)
+
+
 def _lab_name(function):
     """A name of its own for each run, so that stories run side by side."""
     return (re.sub(r"[^a-z0-9]", "", function.__name__.lower())[:10] + f"{os.getpid():x}")[:24]

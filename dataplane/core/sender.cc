@@ -12,6 +12,8 @@ namespace {
 
 // LIMIT: one request a second per peer and worker; the controller runs the retries.
 constexpr Duration kHandshakeRequestInterval = std::chrono::seconds(1);
+// LIMIT: a sweep looks at every peer: 100,000 of them are some milliseconds.
+constexpr Duration kSweepInterval = std::chrono::seconds(1);
 
 bool IsUsable(const SendSession* session, Instant now) {
   return session != nullptr && now < session->reject_at;
@@ -79,8 +81,17 @@ void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Insta
 }
 
 void Sender::Keep(PeerSlot& slot, const HostPacket& packet, Instant now) {
+  if (waiting_.is_full()) Sweep(now);
   const int dropped = waiting_.Add(slot, packet, now);
   if (dropped > 0) tables_.drops.Count(DropReason::tx_no_session, static_cast<uint64_t>(dropped));
+}
+
+void Sender::Sweep(Instant now) {
+  if (now - swept_ < kSweepInterval) return;
+  swept_ = now;
+  int dropped = 0;
+  for (PeerSlot& slot : tables_.peers) dropped += waiting_.DropExpired(slot, now);
+  tables_.drops.Count(DropReason::tx_no_session, static_cast<uint64_t>(dropped));
 }
 
 void Sender::Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now) {

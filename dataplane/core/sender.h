@@ -48,6 +48,8 @@ class Sender {
   static constexpr size_t kArenaBytes = 256 * 1024;
   static constexpr size_t kMaxJobs = 512;
 
+  // Makes room by dropping what waits for peers that did not answer in time.
+  void Sweep(Instant now);
   void Keep(PeerSlot& slot, const HostPacket& packet, Instant now);
   // Keeps the packet and asks for a handshake.
   void Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now);
@@ -64,6 +66,7 @@ class Sender {
   UdpPort& port_;
   WorkerEvents& events_;
   WaitingRoom waiting_;
+  Instant swept_;
   std::vector<uint8_t> arena_;
   size_t arena_used_ = 0;
   std::vector<Train> trains_;

@@ -36,6 +36,15 @@ WaitingRoom::Packet* WaitingRoom::Take(PeerSlot& slot) {
   return &(*packets_)[index];
 }
 
+int WaitingRoom::DropExpired(PeerSlot& slot, Instant now) {
+  int count = 0;
+  for (; !slot.waiting.empty(); ++count) {
+    if (now - (*packets_)[slot.waiting.front()].arrived <= kMaxAge) break;
+    (void)Take(slot);
+  }
+  return count;
+}
+
 int WaitingRoom::Clear(PeerSlot& slot) {
   int count = 0;
   while (Take(slot) != nullptr) ++count;

@@ -43,6 +43,10 @@ class WaitingRoom {
   // Null when none waits.
   Packet* Take(PeerSlot& slot);
 
+  // Drops the peer's packets that are too old; gives their number.
+  int DropExpired(PeerSlot& slot, Instant now);
+  bool is_full() const { return free_.empty(); }
+
   // Drops all packets of the peer; gives their number.
   int Clear(PeerSlot& slot);
 

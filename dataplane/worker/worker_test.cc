@@ -231,6 +231,43 @@ TEST_F(WorkerTest, PacketsGoOnWaitingWhenTheNewSessionIsOverAlready) {
   EXPECT_EQ(pair_.b.tun->to_host.size(), 2U);
 }
 
+TEST_F(WorkerTest, PeersThatDoNotAnswerDoNotFillTheWaitingRoomForEver) {
+  // Four peers' shares are all of the room.
+  constexpr PeerIndex kDead = 4;
+  std::vector<RouteTable::Entry> routes = {{*IpPrefix::Parse("10.77.0.2/32"), kOther}};
+  for (uint8_t i = 1; i <= kDead; ++i) {
+    pair_.a.worker->AddPeer(i, std::make_shared<PeerActivity>());
+    const std::string address = "10.77.1." + std::to_string(i);
+    routes.push_back({*IpPrefix::Parse(address + "/32"), i});
+    const auto packet = MakePacket({.destination = address.c_str()}, {});
+    for (size_t n = 0; n < WaitingRoom::kPerPeer; ++n) {
+      pair_.a.tun->from_host.push_back({packet, {}});
+    }
+  }
+  pair_.a.worker->SetRoutes(std::make_shared<RouteTable>(routes));
+  pair_.a.worker->SetSession(kOther, nullptr);
+  pair_.a.worker->RunOnce(pair_.now);
+  EXPECT_EQ(pair_.a.drops(DropReason::tx_no_session), 0U);
+
+  const auto send = [&] {
+    pair_.a.tun->from_host.push_back({MakePacket({}, MakePayload(10)), {}});
+    pair_.a.worker->RunOnce(pair_.now);
+    return pair_.a.drops(DropReason::tx_no_session);
+  };
+  EXPECT_EQ(send(), 1U);  // full of packets that may still be of use
+  pair_.now += WaitingRoom::kMaxAge + std::chrono::seconds(1);
+  EXPECT_EQ(send(), 1 + kDead * WaitingRoom::kPerPeer);
+  auto channel = std::make_shared<SendChannel>();
+  channel->key = ConnectedPair::KeyOf(kChannelToB);
+  channel->id = kChannelToB;
+  auto session = std::make_shared<SendSession>();
+  session->reject_at = pair_.now + std::chrono::seconds(100);
+  session->channels.push_back(std::move(channel));
+  pair_.a.worker->SetSession(kOther, std::move(session));
+  pair_.Settle();
+  EXPECT_EQ(pair_.b.tun->to_host.size(), 1U);
+}
+
 TEST_F(WorkerTest, StopsBeforeACounterCouldRepeat) {
   auto channel = std::make_shared<SendChannel>();
   channel->key = ConnectedPair::KeyOf(kChannelToB);

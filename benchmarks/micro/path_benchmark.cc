@@ -10,26 +10,14 @@
 #include <vector>
 
 #include "benchmarks/micro/super_packet.h"
-#include "dataplane/core/receiver.h"
-#include "dataplane/core/sender.h"
+#include "dataplane/core/test_loop.h"
+#include "dataplane/core/test_packets.h"
 
 namespace omni {
 namespace {
 
 constexpr size_t kSuperPackets = 4;
 constexpr size_t kSmallPackets = 128;
-constexpr ChannelId kChannel = 0xabcdefabcdef0004;
-
-class NoEvents final : public WorkerEvents {
- public:
-  void OnHandshakeWanted(PeerIndex) override {}
-  void OnConfirmed(SessionHandle) override {}
-  void OnRoamed(PeerIndex, const UdpPath&) override {}
-  void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
-  void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
-  void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
-  void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
-};
 
 // Counts what is sent and delivered; keeps a copy of the trains when told to.
 class CountingPort final : public UdpPort, public TunPort {
@@ -57,36 +45,7 @@ class CountingPort final : public UdpPort, public TunPort {
   size_t delivered = 0;
 };
 
-// One node that sends to itself: the same key and channel both ways.
-struct Loop {
-  explicit Loop(std::unique_ptr<Aead> chosen) : aead(std::move(chosen)) {
-    receive_channel->id = kChannel;
-    receive_channel->peer = 0;
-    receive_channel->reject_at = now + std::chrono::hours(1);
-    send_channel->id = kChannel;
-    auto session = std::make_shared<SendSession>();
-    session->reject_at = receive_channel->reject_at;
-    session->channels = {send_channel};
-    tables.routes = std::make_shared<RouteTable>(
-        std::vector<RouteTable::Entry>{{*IpPrefix::Parse("10.77.0.0/24"), 0}});
-    tables.channels.emplace(kChannel, receive_channel);
-    tables.peers.resize(1);
-    tables.peers[0].activity = std::make_shared<PeerActivity>();
-    tables.peers[0].path = {.remote = from};
-    tables.peers[0].session = session;
-  }
-
-  CountingPort port;
-  NoEvents events;
-  std::unique_ptr<Aead> aead;
-  WorkerTables tables;
-  const Endpoint from = *Endpoint::Parse("192.0.2.1:1");
-  const Instant now = Instant(std::chrono::hours(1));
-  std::shared_ptr<ReceiveChannel> receive_channel = std::make_shared<ReceiveChannel>();
-  std::shared_ptr<SendChannel> send_channel = std::make_shared<SendChannel>();
-  Sender sender{tables, *aead, port, events};
-  Receiver receiver{tables, *aead, port, events};
-};
+using Loop = omni::testing::Loop<CountingPort>;
 
 // What the host sends in one round.
 struct Workload {

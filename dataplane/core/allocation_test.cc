@@ -7,8 +7,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "dataplane/core/receiver.h"
-#include "dataplane/core/sender.h"
+#include "dataplane/core/test_loop.h"
 #include "dataplane/core/test_packets.h"
 
 namespace {
@@ -33,17 +32,6 @@ void operator delete(void* at, size_t, std::align_val_t) noexcept { std::free(at
 
 namespace omni {
 namespace {
-
-class NoEvents final : public WorkerEvents {
- public:
-  void OnHandshakeWanted(PeerIndex) override {}
-  void OnConfirmed(SessionHandle) override {}
-  void OnRoamed(PeerIndex, SessionHandle, const UdpPath&) override {}
-  void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
-  void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
-  void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
-  void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
-};
 
 // Takes what the sender sends to where the receiver reads, without allocating.
 class LoopPort final : public UdpPort, public TunPort {
@@ -71,31 +59,12 @@ class LoopPort final : public UdpPort, public TunPort {
 };
 
 TEST(PacketPath, AllocatesNothingPerPacket) {
-  constexpr ChannelId kId = 0xabcdefabcdef0004;
   for (const AeadBackend backend : AvailableAeadBackends()) {
-    LoopPort port;
-    NoEvents events;
-    auto aead = *MakeAead(backend);
-    WorkerTables tables;
-    tables.routes = std::make_shared<RouteTable>(
-        std::vector<RouteTable::Entry>{{*IpPrefix::Parse("10.77.0.0/24"), 0}});
-    const Instant now = Instant(std::chrono::hours(1));
-    auto in = std::make_shared<ReceiveChannel>();
-    in->id = kId;
-    in->peer = 0;
-    in->reject_at = now + std::chrono::hours(1);
-    auto out = std::make_shared<SendChannel>();
-    out->id = kId;
-    auto session = std::make_shared<SendSession>();
-    session->reject_at = in->reject_at;
-    session->channels = {out};
-    tables.channels.emplace(kId, in);
-    tables.peers.resize(1);
-    tables.peers[0].activity = std::make_shared<PeerActivity>();
-    tables.peers[0].path = {.remote = port.from_};
-    tables.peers[0].session = session;
-    Sender sender(tables, *aead, port, events);
-    Receiver receiver(tables, *aead, port, events);
+    omni::testing::Loop<LoopPort> loop(*MakeAead(backend));
+    LoopPort& port = loop.port;
+    Sender& sender = loop.sender;
+    Receiver& receiver = loop.receiver;
+    const Instant now = loop.now;
     auto small = omni::testing::MakePacket({}, omni::testing::MakePayload(64));
     auto large = omni::testing::MakePacket({.protocol = 6}, omni::testing::MakePayload(40'000));
     const Offload tso{.kind = Offload::Kind::kTcp4,
@@ -114,7 +83,7 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
     once();  // first use may size scratch space
     const uint64_t before = allocations.load();
     for (int i = 0; i < 100; ++i) once();
-    EXPECT_EQ(allocations.load(), before) << aead->name();
+    EXPECT_EQ(allocations.load(), before) << loop.aead->name();
     EXPECT_EQ(port.delivered_, 101U * 30U);
   }
 }

@@ -57,7 +57,7 @@ struct Config {
   uint32_t mtu = 1420;
   std::string state_dir = "/var/lib/omni";
 
-  std::string dataplane_socket = "/run/omni/dataplane.sock";
+  std::string dataplane_socket = "/run/omni-dataplane/dataplane.sock";
   std::string api_socket = "/run/omni/controller.sock";
   std::string api_group;                          // empty: only root and the controller's own user
   std::string metrics_listen = "127.0.0.1:9477";  // empty: off

@@ -11,6 +11,16 @@
 #include "common/status.h"
 
 namespace omni {
+namespace {
+
+absl::flat_hash_set<NodeId> IdsOf(const std::vector<PeerSpec>& specs) {
+  absl::flat_hash_set<NodeId> out;
+  out.reserve(specs.size());
+  for (const PeerSpec& spec : specs) out.insert(spec.id);
+  return out;
+}
+
+}  // namespace
 
 uint64_t Hub::SetSink(Sink sink) {
   const std::lock_guard lock(mutex_);
@@ -41,11 +51,10 @@ absl::Status Hub::CheckChange(const StateChange& change) const {
   absl::flat_hash_map<IpPrefix, NodeId> owners;
   size_t peers = change.upsert.size();
   if (change.base_generation) {
+    absl::flat_hash_set<NodeId> other = IdsOf(change.upsert);
+    other.insert(change.remove.begin(), change.remove.end());
     for (const auto& [id, peer] : peers_) {
-      const bool leaves = std::ranges::find(change.remove, id) != change.remove.end();
-      const bool replaced =
-          std::ranges::find(change.upsert, id, &PeerSpec::id) != change.upsert.end();
-      if (leaves || replaced) continue;
+      if (other.contains(id)) continue;
       ++peers;
       for (const IpPrefix& prefix : peer->spec.allowed) owners.emplace(prefix, id);
     }
@@ -82,10 +91,9 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   }
   std::vector<NodeId> leaving = change.remove;
   if (!change.base_generation) {
+    const absl::flat_hash_set<NodeId> wanted = IdsOf(change.upsert);
     for (const auto& [id, peer] : peers_) {
-      if (std::ranges::find(change.upsert, id, &PeerSpec::id) == change.upsert.end()) {
-        leaving.push_back(id);
-      }
+      if (!wanted.contains(id)) leaving.push_back(id);
     }
   }
   for (const NodeId& id : leaving) Remove(id);
@@ -93,8 +101,7 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   RebuildRoutes();
   generation_ = change.generation;
   if (absl::Status status = ApplyLink(); !status.ok()) {
-    // Peers' routes could not be set in the kernel: the packets' way inside is right, only the host
-    // does not know it.
+    // The addresses were there before: somebody took the interface away.
     spdlog::error("{}", Message(status));
   }
   return generation_;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hub: the slow half of the dataplane. It holds the desired state and the sessions, tells workers
 // through their mailboxes, hears of them through WorkerReports, and runs the timers of all peers.
-// Thread-safe: gRPC threads call the operations, one thread calls Tick(); one mutex, never taken on
-// a packet's way.
+// Thread-safe: gRPC threads call the operations, one thread calls Tick(), workers report; one
+// mutex, not taken on a data packet's way.
 #pragma once
 
 #include <atomic>

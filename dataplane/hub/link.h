@@ -22,7 +22,8 @@ class LinkControl {
  public:
   virtual ~LinkControl() = default;
   // Makes the interface so, up and with nothing else of ours on it. The error names object and
-  // cause.
+  // cause. A route that the kernel refuses is logged and no error: the packets' way inside is
+  // right, only the host does not know it. Routes of others are left alone.
   virtual absl::Status Apply(const LinkState& wanted) = 0;
 };
 

@@ -10,6 +10,7 @@
 #include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -18,6 +19,10 @@
 
 namespace omni {
 namespace {
+
+// LIMIT: what the kernel gives IPv6 routes by default. Routes of the machine's own networks have
+// less and win: a peer's prefix must not take away the network that carries the tunnel.
+constexpr uint32_t kRouteMetric = 1024;
 
 // "add address 10.77.0.1/24 to omni0: Operation not permitted"
 absl::Status NetlinkStatus(int error, const std::string& what) {
@@ -47,23 +52,43 @@ absl::StatusOr<std::unique_ptr<NetlinkLink>> NetlinkLink::Open(const std::string
 
 absl::Status NetlinkLink::Apply(const LinkState& wanted) {
   RETURN_IF_ERROR(SetUp(wanted.mtu));
-  const auto apply = [](auto& have, const auto& want, const auto& change) -> absl::Status {
-    for (const auto& item : std::vector(have)) {
-      if (std::ranges::find(want, item) != want.end()) continue;
-      RETURN_IF_ERROR(change(item, Change::kRemove));
+  // One that the kernel refuses keeps none of the others away.
+  const auto apply = [](auto& have, const auto& want, const auto& change, const auto& refused) {
+    const std::set had(have.begin(), have.end());
+    const std::set kept(want.begin(), want.end());
+    for (const auto& item : had) {
+      if (kept.contains(item)) continue;
+      const absl::Status status = change(item, Change::kRemove);
+      if (!status.ok()) refused(item, status);
       std::erase(have, item);
     }
     for (const auto& item : want) {
-      if (std::ranges::find(have, item) != have.end()) continue;
-      RETURN_IF_ERROR(change(item, Change::kAdd));
-      have.push_back(item);
+      if (had.contains(item)) continue;
+      const absl::Status status = change(item, Change::kAdd);
+      if (status.ok()) {
+        have.push_back(item);
+      } else {
+        refused(item, status);
+      }
     }
-    return absl::OkStatus();
   };
-  RETURN_IF_ERROR(apply(applied_.addresses, wanted.addresses,
-                        [this](const auto& item, Change c) { return ChangeAddress(item, c); }));
-  return apply(applied_.routes, wanted.routes,
-               [this](const auto& item, Change c) { return ChangeRoute(item, c); });
+  absl::Status addresses;
+  apply(
+      applied_.addresses, wanted.addresses,
+      [this](const auto& item, Change c) { return ChangeAddress(item, c); },
+      [&](const auto&, const absl::Status& status) { addresses.Update(status); });
+  RETURN_IF_ERROR(addresses);
+  // Once: it is tried again with each change of the state.
+  std::set<IpPrefix> refused;
+  apply(
+      applied_.routes, wanted.routes,
+      [this](const auto& item, Change c) { return ChangeRoute(item, c); },
+      [&](const IpPrefix& item, const absl::Status& status) {
+        if (!refused_routes_.contains(item)) spdlog::error("{}", Message(status));
+        refused.insert(item);
+      });
+  refused_routes_ = std::move(refused);
+  return absl::OkStatus();
 }
 
 absl::Status NetlinkLink::SetUp(uint32_t mtu) {
@@ -115,6 +140,7 @@ absl::Status NetlinkLink::ChangeRoute(const IpPrefix& prefix, Change change) {
   rtnl_route_set_family(route, static_cast<uint8_t>(prefix.address.is_v4() ? AF_INET : AF_INET6));
   rtnl_route_set_table(route, RT_TABLE_MAIN);
   rtnl_route_set_protocol(route, RTPROT_STATIC);
+  rtnl_route_set_priority(route, kRouteMetric);
   rtnl_route_set_scope(route, prefix.address.is_v4() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
   rtnl_route_set_dst(route, destination);
   rtnl_nexthop* hop = rtnl_route_nh_alloc();
@@ -125,7 +151,8 @@ absl::Status NetlinkLink::ChangeRoute(const IpPrefix& prefix, Change change) {
     if (error == -NLE_OBJ_NOTFOUND) return absl::OkStatus();
     return NetlinkStatus(error, fmt::format("remove route {} from {}", prefix.ToString(), name_));
   }
-  return NetlinkStatus(rtnl_route_add(socket_.get(), route, NLM_F_CREATE | NLM_F_REPLACE),
+  // Not NLM_F_REPLACE: a route that is there is another's, and would be gone with ours.
+  return NetlinkStatus(rtnl_route_add(socket_.get(), route, NLM_F_CREATE | NLM_F_EXCL),
                        fmt::format("add route {} to {}", prefix.ToString(), name_));
 }
 

@@ -6,6 +6,7 @@
 #include <netlink/socket.h>
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -37,6 +38,7 @@ class NetlinkLink final : public LinkControl {
   std::unique_ptr<nl_sock, SocketDeleter> socket_;
   int index_;
   LinkState applied_;
+  std::set<IpPrefix> refused_routes_;  // of the latest Apply()
 };
 
 }  // namespace omni

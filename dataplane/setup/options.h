@@ -12,7 +12,7 @@
 namespace omni {
 
 struct Options {
-  std::string socket = "/run/omni/dataplane.sock";
+  std::string socket = "/run/omni-dataplane/dataplane.sock";
   std::string user = "omni-dataplane";
   std::string controller_user = "omni";
   std::string tun = "omni0";

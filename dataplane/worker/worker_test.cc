@@ -283,6 +283,21 @@ TEST_F(WorkerTest, StopsBeforeACounterCouldRepeat) {
   EXPECT_EQ(pair_.a.drops(DropReason::tx_counter_limit), 2U);
 }
 
+TEST_F(WorkerTest, TakesNoCounterBeyondTheLimit) {
+  WireDatagram sealed = SealOne();
+  const Le64 counter(OMNI_REJECT_AFTER_MESSAGES);
+  std::memcpy(sealed.bytes.data() + offsetof(omni_data_header, counter), &counter, sizeof(counter));
+  Deliver(sealed);
+  EXPECT_EQ(Drops(DropReason::rx_counter_limit), 1U);
+  ExpectSilence();
+}
+
+TEST_F(WorkerTest, SendsNothingToAPeerWhoseAddressIsNotKnown) {
+  pair_.a.worker->SetPath(kOther, {});
+  EXPECT_TRUE(Seal(MakePacket({}, {})).empty());
+  EXPECT_EQ(pair_.a.drops(DropReason::tx_no_endpoint), 1U);
+}
+
 TEST_F(WorkerTest, AnswersAnEchoInsideTheSessionOnly) {
   pair_.a.worker->SendEcho(kOther, 42, 100);
   pair_.Settle();

@@ -22,7 +22,7 @@ PRIVATE = """
 set -e
 mount -t tmpfs none /mnt && cp -a /etc /mnt/etc && mount --bind /mnt/etc /etc
 mount -t tmpfs none /var/lib
-mount -t tmpfs none /run && mkdir -m 0775 /run/omni && chown omni:omni-dataplane /run/omni
+mount -t tmpfs none /run && mkdir -m 0755 /run/omni-dataplane /run/omni && chown omni:omni /run/omni
 exec sleep infinity
 """
 SUDO = '#!/bin/sh\nexec "$@"\n'
@@ -40,6 +40,13 @@ done
 def readme():
     with open(f"{REPOSITORY}/README.md", encoding="utf-8") as file:
         return file.read()
+
+
+def units():
+    """The units' texts. Two that shared a directory would take each other's sockets away."""
+    for name in ("controller", "dataplane"):
+        with open(f"{REPOSITORY}/deploy/systemd/omni-{name}.service", encoding="utf-8") as file:
+            yield file.read()
 
 
 def documented_commands():
@@ -116,6 +123,8 @@ def the_first_tunnel(lab):
 
 def follow(machines):
     alpha, beta = (machines[name] for name in NAMES)
+    directories = [re.search(r"^RuntimeDirectory=(.*)$", unit, re.M).group(1) for unit in units()]
+    check_equal(sorted(directories), ["omni", "omni-dataplane"], "runtime directories of the units")
     blocks = documented_commands()
     check_equal(len(blocks), 4, "marked blocks in README.md")
     identity, secret, start, use = blocks

@@ -21,6 +21,7 @@ namespace v1 = ::omni::dataplane::v1;
 class FakeLink final : public LinkControl {
  public:
   absl::Status Apply(const LinkState&) override { return absl::OkStatus(); }
+  bool TakeReset() override { return false; }
 };
 
 class ServiceTest : public ::testing::Test {

@@ -81,6 +81,8 @@ Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPa
   Candidate out{.packet = packet};
   out.ip_bytes = out.is_v4() ? kIpv4Header : kIpv6Header;
   if (inner.is_fragment || inner.transport_offset != out.ip_bytes) return out;
+  // A super-packet's header checksum is made anew, too.
+  if (out.is_v4() && ChecksumFinish(ChecksumAdd(packet.first(kIpv4Header))) != 0) return out;
   const size_t transport_bytes = packet.size() - out.ip_bytes;
   const uint8_t* transport = out.transport();
   if (inner.protocol == kProtocolTcp && transport_bytes >= kTcpHeader) {

@@ -93,7 +93,8 @@ TEST(Coalescer, ALongerPacketBeginsAGroup) {
 }
 
 TEST(Coalescer, StopsAt64PacketsAndBefore64KiB) {
-  EXPECT_EQ(Coalesced(Stream({}, std::vector<size_t>(100, 64))).sizes, (std::vector<uint32_t>{64, 36}));
+  EXPECT_EQ(Coalesced(Stream({}, std::vector<size_t>(100, 64))).sizes,
+            (std::vector<uint32_t>{64, 36}));
   EXPECT_EQ(Coalesced(Stream({.protocol = 6}, std::vector<size_t>(10, 9000))).sizes,
             (std::vector<uint32_t>{7, 3}));
 }
@@ -116,8 +117,9 @@ TEST(Coalescer, JoinsOnlyWhatDiffersInNothingElse) {
     edit(spec);
     return spec;
   };
-  EXPECT_EQ(Coalesced({MakePacket(first, MakePayload(100)), MakePacket(next, MakePayload(100))}).sizes,
-            (std::vector<uint32_t>{2}));
+  EXPECT_EQ(
+      Coalesced({MakePacket(first, MakePayload(100)), MakePacket(next, MakePayload(100))}).sizes,
+      (std::vector<uint32_t>{2}));
   for (const PacketSpec& other :
        {with([](auto& s) { s.sequence = 102; }), with([](auto& s) { s.sequence = 1; }),
         with([](auto& s) { s.acknowledgement = 8; }), with([](auto& s) { s.tcp_flags = 0x11; }),
@@ -127,8 +129,9 @@ TEST(Coalescer, JoinsOnlyWhatDiffersInNothingElse) {
           s.tcp_options = {1, 1, 1, 1};
         }),
         with([](auto& s) { s.destination = "10.77.0.3"; })}) {
-    EXPECT_EQ(Coalesced({MakePacket(first, MakePayload(100)), MakePacket(other, MakePayload(100))}).sizes,
-              (std::vector<uint32_t>{1, 1}));
+    EXPECT_EQ(
+        Coalesced({MakePacket(first, MakePayload(100)), MakePacket(other, MakePayload(100))}).sizes,
+        (std::vector<uint32_t>{1, 1}));
   }
 }
 
@@ -140,6 +143,14 @@ TEST(Coalescer, DoesNotHealAWrongChecksum) {
     EXPECT_EQ(result.sizes, (std::vector<uint32_t>{1, 1, 1}));
     EXPECT_EQ(result.packets, packets);
   }
+}
+
+TEST(Coalescer, DoesNotHealAWrongHeaderChecksum) {
+  auto packets = Stream({}, {100, 100, 100});
+  packets[1][10] ^= 1;
+  const Result result = Coalesced(packets);
+  EXPECT_EQ(result.sizes, (std::vector<uint32_t>{1, 1, 1}));
+  EXPECT_EQ(result.packets, packets);
 }
 
 TEST(Coalescer, LeavesFragmentsOptionsAndOtherProtocolsAlone) {

@@ -76,17 +76,25 @@ absl::Status Hub::CheckChange(const StateChange& change) const {
 }
 
 absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard change_lock(change_mutex_);
+  if (change.node) {
+    // The kernel may refuse an address: ask it first, while nothing has changed.
+    std::unique_lock lock(mutex_);
+    if (change.generation == generation_) return generation_;
+    RETURN_IF_ERROR(CheckChange(change));
+    const LinkState old = WantedLink(node_);
+    const LinkState wanted = WantedLink(*change.node);
+    lock.unlock();
+    if (absl::Status status = link_.Apply(wanted); !status.ok()) {
+      (void)link_.Apply(old);
+      return status;
+    }
+  }
+  std::unique_lock lock(mutex_);
   if (change.generation == generation_) return generation_;
   RETURN_IF_ERROR(CheckChange(change));
   if (change.node) {
-    // The kernel may refuse an address: ask it first, while nothing has changed.
-    const NodeSpec old = std::exchange(node_, *change.node);
-    if (absl::Status status = ApplyLink(); !status.ok()) {
-      node_ = old;
-      (void)ApplyLink();
-      return status;
-    }
+    node_ = *change.node;
     PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
   }
   std::vector<NodeId> leaving = change.remove;
@@ -100,11 +108,10 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   for (const PeerSpec& spec : change.upsert) Upsert(spec);
   RebuildRoutes();
   generation_ = change.generation;
-  if (absl::Status status = ApplyLink(); !status.ok()) {
-    // The addresses were there before: somebody took the interface away.
-    spdlog::error("{}", Message(status));
-  }
-  return generation_;
+  const LinkState wanted = WantedLink(node_);
+  lock.unlock();
+  ApplyLink(wanted);
+  return change.generation;
 }
 
 void Hub::Upsert(const PeerSpec& spec) {
@@ -154,10 +161,10 @@ void Hub::RebuildRoutes() {
       [routes = std::make_shared<const RouteTable>(entries)](Worker& w) { w.SetRoutes(routes); });
 }
 
-absl::Status Hub::ApplyLink() {
-  LinkState wanted{.addresses = node_.addresses, .mtu = node_.mtu};
+LinkState Hub::WantedLink(const NodeSpec& node) const {
+  LinkState wanted{.addresses = node.addresses, .mtu = node.mtu};
   const auto on_link = [&](const IpPrefix& prefix) {
-    return std::ranges::any_of(node_.addresses, [&](const InterfaceAddress& own) {
+    return std::ranges::any_of(node.addresses, [&](const InterfaceAddress& own) {
       return own.length <= prefix.length &&
              IpPrefix{MaskTo(own.address, own.length), own.length}.Contains(prefix.address);
     });
@@ -170,7 +177,22 @@ absl::Status Hub::ApplyLink() {
     }
   }
   std::ranges::sort(wanted.routes);
-  return link_.Apply(wanted);
+  return wanted;
+}
+
+void Hub::ApplyLink(const LinkState& wanted) {
+  if (absl::Status status = link_.Apply(wanted); !status.ok()) {
+    // The addresses were there before: somebody took the interface away.
+    spdlog::error("{}", Message(status));
+  }
+}
+
+void Hub::RestoreLink() {
+  const std::lock_guard change_lock(change_mutex_);
+  std::unique_lock lock(mutex_);
+  const LinkState wanted = WantedLink(node_);
+  lock.unlock();
+  ApplyLink(wanted);
 }
 
 StateView Hub::GetState(Instant now) const {
@@ -228,7 +250,12 @@ void Hub::HandshakeWanted(PeerIndex index, Instant now) {
   Peer* peer = FindPeer(index);
   if (peer == nullptr) return;
   // A session that the peer is about to confirm will do; one whose confirmation was lost will not.
-  if (peer->next && now - peer->next->created < kHandshakeRetry) return;
+  // Counted from when the need arose: somebody who replays old initiations must not hold back our
+  // own for ever.
+  if (peer->next) {
+    if (peer->waiting_since == Instant{}) peer->waiting_since = now;
+    if (now - peer->waiting_since < kHandshakeRetry) return;
+  }
   AskForHandshake(*peer, HandshakeReason::kNoSession, now);
 }
 

@@ -101,6 +101,7 @@ class Hub final : public WorkerReports {
     SessionPtr previous;
     PeerTimers timers;
     Instant last_handshake_event;
+    Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
     std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
   };
 
@@ -109,7 +110,7 @@ class Hub final : public WorkerReports {
   void Upsert(const PeerSpec& spec);
   void Remove(const NodeId& id);
   void RebuildRoutes();
-  absl::Status ApplyLink();
+  LinkState WantedLink(const NodeSpec& node) const;
   absl::Status CheckSession(const SessionSpec& spec, const Peer& peer) const;
   SessionPtr MakeSession(SessionSpec spec, const Peer& peer, Instant now);
   void Promote(Peer& peer, SessionPtr session);
@@ -126,6 +127,12 @@ class Hub final : public WorkerReports {
   static PeerTraffic TrafficOf(const Peer& peer);
   static SessionView ViewOf(const Session& session, SessionSlot slot, Instant now);
 
+  // Without the lock: they speak to the kernel, and workers must not wait for it. One at a time, by
+  // change_mutex_.
+  void ApplyLink(const LinkState& wanted);
+  void RestoreLink();
+
+  std::mutex change_mutex_;  // held over a whole change of the desired state; taken before mutex_
   mutable std::mutex mutex_;
   LinkControl& link_;
   std::vector<Worker*> workers_;

@@ -111,6 +111,7 @@ void Hub::Promote(Peer& peer, SessionPtr session) {
   if (peer.previous) End(peer, std::move(peer.previous), SessionEnd::kReplaced);
   peer.previous = std::move(peer.current);
   peer.current = std::move(session);
+  peer.waiting_since = {};
   PublishSendSession(peer);
 }
 
@@ -194,6 +195,7 @@ void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
 // timers
 
 void Hub::Tick(Instant now) {
+  if (link_.TakeReset()) RestoreLink();
   const std::lock_guard lock(mutex_);
   for (auto& [id, peer] : peers_) TickPeer(*peer, now);
 }

@@ -20,7 +20,9 @@ class FakeLink final : public LinkControl {
     state = wanted;
     return absl::OkStatus();
   }
+  bool TakeReset() override { return std::exchange(reset, false); }
   LinkState state;
+  bool reset = false;
   absl::Status error;
 };
 
@@ -402,6 +404,26 @@ TEST_F(HubTest, AnEchoNeedsASessionAndItsTokenComesBack) {
   const auto replies = a_.Take<EchoReplyEvent>();
   ASSERT_EQ(replies.size(), 1U);
   EXPECT_EQ(replies[0].token, 5U);
+}
+
+TEST_F(HubTest, GivesTheInterfaceBackWhatItLostWhenItWasTakenDown) {
+  const LinkState before = a_.link.state;
+  a_.link.state = {};
+  a_.hub.Tick(now_);
+  EXPECT_EQ(a_.link.state, LinkState{});
+  a_.link.reset = true;
+  a_.hub.Tick(now_);
+  EXPECT_EQ(a_.link.state, before);
+}
+
+TEST_F(HubTest, ReplayedInitiationsDoNotHoldBackOurOwnHandshakeForEver) {
+  // Each replay installs a session that nobody will confirm.
+  for (uint8_t n = 1; n <= 6; ++n) {
+    ASSERT_TRUE(a_.hub.InstallSession(Session(n, SessionRole::kResponder, true), now_).ok());
+    SendFromA();
+    Advance(1500ms);
+  }
+  EXPECT_EQ(a_.Take<HandshakeWantedEvent>().at(0).reason, HandshakeReason::kNoSession);
 }
 
 }  // namespace

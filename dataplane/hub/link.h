@@ -25,6 +25,9 @@ class LinkControl {
   // cause. A route that the kernel refuses is logged and no error: the packets' way inside is
   // right, only the host does not know it. Routes of others are left alone.
   virtual absl::Status Apply(const LinkState& wanted) = 0;
+  // Whether the interface was taken down and up again since the last call: the kernel forgot routes
+  // and IPv6 addresses, and the next Apply() gives them back.
+  virtual bool TakeReset() = 0;
 };
 
 }  // namespace omni

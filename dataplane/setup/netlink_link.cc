@@ -13,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "common/status.h"
@@ -42,15 +43,51 @@ nl_addr* MakeAddress(const IpAddress& address, int length) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<NetlinkLink>> NetlinkLink::Open(const std::string& name) {
-  std::unique_ptr<nl_sock, SocketDeleter> socket(nl_socket_alloc());
-  RETURN_IF_ERROR(NetlinkStatus(nl_connect(socket.get(), NETLINK_ROUTE), "open rtnetlink"));
+  Socket socket(nl_socket_alloc());
+  Socket monitor(nl_socket_alloc());
+  nl_socket_disable_seq_check(monitor.get());
+  for (nl_sock* each : {socket.get(), monitor.get()}) {
+    RETURN_IF_ERROR(NetlinkStatus(nl_connect(each, NETLINK_ROUTE), "open rtnetlink"));
+  }
+  RETURN_IF_ERROR(
+      NetlinkStatus(nl_socket_add_membership(monitor.get(), RTNLGRP_LINK), "listen to rtnetlink"));
+  RETURN_IF_ERROR(NetlinkStatus(nl_socket_set_nonblocking(monitor.get()), "listen to rtnetlink"));
   const unsigned index = if_nametoindex(name.c_str());
   if (index == 0) return absl::NotFoundError(fmt::format("interface {}: does not exist", name));
-  return std::unique_ptr<NetlinkLink>(
-      new NetlinkLink(name, std::move(socket), static_cast<int>(index)));
+  std::unique_ptr<NetlinkLink> out(
+      new NetlinkLink(name, std::move(socket), std::move(monitor), static_cast<int>(index)));
+  nl_socket_modify_cb(out->monitor_.get(), NL_CB_VALID, NL_CB_CUSTOM, OnLinkMessage, out.get());
+  return out;
+}
+
+int NetlinkLink::OnLinkMessage(nl_msg* message, void* self) {
+  auto* link = static_cast<NetlinkLink*>(self);
+  const nlmsghdr* header = nlmsg_hdr(message);
+  if (header->nlmsg_type != RTM_NEWLINK || !nlmsg_valid_hdr(header, sizeof(ifinfomsg)))
+    return NL_OK;
+  const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
+  if (info->ifi_index != link->index_) return NL_OK;
+  const bool up = (info->ifi_flags & IFF_UP) != 0;
+  if (up && link->was_down_) link->came_up_ = true;
+  link->was_down_ = !up;
+  return NL_OK;
+}
+
+bool NetlinkLink::TakeReset() {
+  // News that were lost (NLE_NOMEM) may have been of this interface.
+  while (true) {
+    const int error = nl_recvmsgs_default(monitor_.get());
+    if (error == -NLE_NOMEM) came_up_ = true;
+    if (error < 0) break;
+  }
+  if (!std::exchange(came_up_, false)) return false;
+  // ORDER: relaxed; Apply() follows in the same thread, or finds it soon enough in another.
+  forget_.store(true, std::memory_order_relaxed);
+  return true;
 }
 
 absl::Status NetlinkLink::Apply(const LinkState& wanted) {
+  if (forget_.exchange(false, std::memory_order_relaxed)) applied_ = {};
   RETURN_IF_ERROR(SetUp(wanted.mtu));
   // One that the kernel refuses keeps none of the others away.
   const auto apply = [](auto& have, const auto& want, const auto& change, const auto& refused) {

@@ -5,6 +5,7 @@
 
 #include <netlink/socket.h>
 
+#include <atomic>
 #include <memory>
 #include <set>
 #include <string>
@@ -20,14 +21,22 @@ class NetlinkLink final : public LinkControl {
   static absl::StatusOr<std::unique_ptr<NetlinkLink>> Open(const std::string& name);
 
   absl::Status Apply(const LinkState& wanted) override;
+  bool TakeReset() override;
 
  private:
   struct SocketDeleter {
     void operator()(nl_sock* socket) const { nl_socket_free(socket); }
   };
 
-  NetlinkLink(std::string name, std::unique_ptr<nl_sock, SocketDeleter> socket, int index)
-      : name_(std::move(name)), socket_(std::move(socket)), index_(index) {}
+  using Socket = std::unique_ptr<nl_sock, SocketDeleter>;
+
+  NetlinkLink(std::string name, Socket socket, Socket monitor, int index)
+      : name_(std::move(name)),
+        socket_(std::move(socket)),
+        monitor_(std::move(monitor)),
+        index_(index) {}
+
+  static int OnLinkMessage(nl_msg* message, void* self);
 
   enum class Change : uint8_t { kAdd, kRemove };
   absl::Status ChangeAddress(const InterfaceAddress& address, Change change);
@@ -35,8 +44,12 @@ class NetlinkLink final : public LinkControl {
   absl::Status SetUp(uint32_t mtu);
 
   std::string name_;
-  std::unique_ptr<nl_sock, SocketDeleter> socket_;
+  Socket socket_;   // of Apply()
+  Socket monitor_;  // of TakeReset(), which another thread calls: the kernel's news of interfaces
   int index_;
+  bool was_down_ = false;             // of TakeReset()
+  bool came_up_ = false;              // of TakeReset()
+  std::atomic<bool> forget_ = false;  // what was applied is gone
   LinkState applied_;
   std::set<IpPrefix> refused_routes_;  // of the latest Apply()
 };

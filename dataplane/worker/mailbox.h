@@ -47,7 +47,8 @@ class Mailbox {
     for (Order& order : orders) order(target);
   }
 
-  // The same without a system call when there is nothing: what was posted before this is done after.
+  // The same without a system call when there is nothing: what was posted before this is done
+  // after.
   void EmptyIfPosted(Target& target) {
     // ORDER: acquire pairs with the release in Post().
     if (posted_.load(std::memory_order_acquire)) Empty(target);

@@ -27,6 +27,10 @@ function(omni_compile_options target)
     $<$<BOOL:${OMNI_WERROR}>:-Werror>)
   # GCC 12 warns about std::string's own assignment once it optimises (GCC bug 105651).
   target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+  # ThreadSanitizer does not know fences, and Boost.Asio has some beside its locks.
+  if(OMNI_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-tsan)
+  endif()
   target_compile_options(${target} PRIVATE -fstack-protector-strong -fno-omit-frame-pointer)
   if(OMNI_SANITIZE)
     # fuzzer-no-link instruments the code under test; the targets themselves add -fsanitize=fuzzer.

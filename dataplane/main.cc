@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -35,40 +36,47 @@ sigset_t BlockSignals() {
   return signals;
 }
 
-std::vector<std::unique_ptr<Worker>> MakeWorkers(Privileged& privileged, Hub& hub,
-                                                 std::vector<std::unique_ptr<Aead>> aeads) {
-  std::vector<std::unique_ptr<Worker>> workers;
+struct Workers {
+  std::vector<std::unique_ptr<Worker>> all;
+  std::vector<const KernelTunPort*> tuns;  // owned by the workers
+};
+
+Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_ptr<Aead>> aeads) {
+  Workers out;
   const auto count = static_cast<uint32_t>(aeads.size());
   for (uint32_t i = 0; i < count; ++i) {
     auto udp = std::make_unique<KernelUdpPort>(std::move(privileged.udp[i]));
     auto tun = std::make_unique<KernelTunPort>(std::move(privileged.tun.queues[i]));
+    out.tuns.push_back(tun.get());
     Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
     parts.udp_fds = udp->fds();
     parts.tun_fd = tun->fd();
     parts.udp = std::move(udp);
     parts.tun = std::move(tun);
     parts.reports = &hub;
-    workers.push_back(std::make_unique<Worker>(std::move(parts)));
+    out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
-  std::vector<Worker*> all;
-  for (const auto& worker : workers) all.push_back(worker.get());
-  for (const auto& worker : workers) worker->SetSiblings(all);
-  hub.SetWorkers(std::move(all));
-  return workers;
+  std::vector<Worker*> siblings;
+  for (const auto& worker : out.all) siblings.push_back(worker.get());
+  for (const auto& worker : out.all) worker->SetSiblings(siblings);
+  hub.SetWorkers(std::move(siblings));
+  return out;
 }
 
-DataplaneInfo Describe(const Options& options, const Privileged& privileged, const Worker& worker) {
+std::vector<DataplaneInfo::Feature> DescribeFeatures(
+    bool tso, bool uso, const std::vector<const KernelTunPort*>& tuns) {
   const auto tun_reason = [](bool active) {
     return active ? "accepted by the TUN device" : "this kernel's TUN device does not offer it";
   };
-  return {.tun_name = options.tun,
-          .listen_port = options.listen_port,
-          .aead_backend = std::string(worker.aead_name()),
-          .path_reason = "the only path of this version",
-          .features = {{"udp_gso", true, "used for every batch of equal datagrams"},
-                       {"udp_gro", true, "accepted by the UDP sockets"},
-                       {"tun_tso", privileged.tun.tso, tun_reason(privileged.tun.tso)},
-                       {"tun_uso", privileged.tun.uso, tun_reason(privileged.tun.uso)}}};
+  const bool joins = std::ranges::all_of(tuns, &KernelTunPort::coalesces);
+  return {
+      {"udp_gso", true, "tried with every train; one that is refused goes datagram by datagram"},
+      {"udp_gro", true, "accepted by the UDP sockets"},
+      {"tun_tso", tso, tun_reason(tso)},
+      {"tun_uso", uso, tun_reason(uso)},
+      {"tun_coalescing", joins,
+       joins ? "no super-packet was refused by the TUN device"
+             : "the TUN device refused a super-packet; packets are written one by one"}};
 }
 
 // Ticks until a signal or a worker ends it. Gives the exit code.
@@ -95,23 +103,30 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link);
-  const auto workers = MakeWorkers(privileged, hub, std::move(aeads));
+  const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
+  DataplaneInfo info{.tun_name = options.tun,
+                     .listen_port = options.listen_port,
+                     .aead_backend = std::string(workers.all[0]->aead_name()),
+                     .path_reason = "the only path of this version"};
+  info.features = [&workers, tso = privileged.tun.tso, uso = privileged.tun.uso] {
+    return DescribeFeatures(tso, uso, workers.tuns);
+  };
   std::vector<const Worker*> readable;
-  for (const auto& worker : workers) readable.push_back(worker.get());
-  DataplaneService service(hub, std::move(readable), Describe(options, privileged, *workers[0]));
+  for (const auto& worker : workers.all) readable.push_back(worker.get());
+  DataplaneService service(hub, std::move(readable), std::move(info));
   ASSIGN_OR_RETURN(auto server,
                    UnixServer::Start(std::move(privileged.listener),
                                      {.uids = {privileged.controller_user.uid}}, {&service}));
   std::vector<std::thread> threads;
-  for (const auto& worker : workers) threads.emplace_back([&worker] { worker->Run(); });
-  spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.size(), options.listen_port,
-               options.tun, workers[0]->aead_name());
+  for (const auto& worker : workers.all) threads.emplace_back([&worker] { worker->Run(); });
+  spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.all.size(),
+               options.listen_port, options.tun, workers.all[0]->aead_name());
   sd_notify(0, "READY=1");
   const int code = TickUntilEnd(hub, signals);
   sd_notify(0, "STOPPING=1");
   service.Shutdown();
   server->Stop();
-  for (const auto& worker : workers) worker->Stop();
+  for (const auto& worker : workers.all) worker->Stop();
   for (std::thread& thread : threads) thread.join();
   return code;
 }

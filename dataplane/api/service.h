@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -28,7 +29,8 @@ struct DataplaneInfo {
     bool active = false;
     std::string reason;
   };
-  std::vector<Feature> features;
+  // Asked each time, because a feature may fall back while the dataplane runs.
+  std::function<std::vector<Feature>()> features = [] { return std::vector<Feature>(); };
 };
 
 class DataplaneService final : public dataplane::v1::Dataplane::Service {

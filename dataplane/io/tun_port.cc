@@ -132,7 +132,7 @@ std::optional<HostPacket> KernelTunPort::Read() {
 }
 
 void KernelTunPort::Write(std::span<const std::span<uint8_t>> packets, DropCounters& drops) {
-  if (!coalesce_) {
+  if (!coalesces()) {
     for (const std::span<uint8_t> packet : packets) WriteOne(packet, drops);
     return;
   }
@@ -174,7 +174,7 @@ void KernelTunPort::WriteGroup(const Coalescer::Group& group, DropCounters& drop
   const DropReason reason = ReasonOf(errno);
   if (reason == DropReason::rx_tun_full) return drops.Count(reason, group.packets);
   // This kernel does not take what it should: packet by packet from now on, and none is lost.
-  coalesce_ = false;
+  coalesce_.store(false, std::memory_order_relaxed);
   coalescer_.Restore(group);
   WriteOne(group.first, drops);
   for (uint32_t item = coalescer_.FirstPiece(group); item != Coalescer::kEnd;

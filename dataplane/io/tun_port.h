@@ -3,6 +3,7 @@
 // kernel hands out super-packets. Owned by one worker.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,8 @@ class KernelTunPort final : public TunPort {
   void Write(std::span<const std::span<uint8_t>> packets, DropCounters& drops) override;
 
   int fd() const { return queue_.get(); }
+  // Whether packets are joined before they are written. From any thread.
+  bool coalesces() const { return coalesce_.load(std::memory_order_relaxed); }
 
  private:
   void WriteOne(std::span<uint8_t> packet, DropCounters& drops);
@@ -39,7 +42,9 @@ class KernelTunPort final : public TunPort {
   FileDescriptor queue_;
   std::vector<uint8_t> buffer_;
   Coalescer coalescer_;
-  bool coalesce_ = true;  // until the kernel refuses a super-packet
+  // Until the kernel refuses a super-packet. ORDER: relaxed; written by the worker, read for
+  // display.
+  std::atomic<bool> coalesce_ = true;
 };
 
 }  // namespace omni

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/app.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <ostream>
@@ -54,6 +56,18 @@ void AddGlobalOptions(CLI::App& app, Context& context) {
   app.set_version_flag("--version", std::string("omnictl ") + kVersion);
 }
 
+// CLI11 asks for the missing command before it complains of a word that is none, and then says
+// nothing of the word. Empty: the error is of another kind.
+std::string UnknownCommand(const CLI::App& app) {
+  const CLI::App* command = &app;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().back();
+  const bool is_group = !command->get_subcommands([](const CLI::App*) { return true; }).empty();
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  if (!is_group || unknown.empty()) return "";
+  const char* kind = unknown.front().starts_with('-') ? "option" : "command";
+  return fmt::format("unknown {}: {}", kind, unknown.front());
+}
+
 }  // namespace
 
 int RunOmnictl(std::vector<std::string> arguments, std::ostream& out, std::ostream& err) {
@@ -76,7 +90,8 @@ int RunOmnictl(std::vector<std::string> arguments, std::ostream& out, std::ostre
   } catch (const CLI::Success& done) {  // --help, --version
     return app.exit(done, out, err);
   } catch (const CLI::ParseError& error) {
-    err << "omnictl: " << error.what() << "\nTry: omnictl --help\n";
+    const std::string unknown = UnknownCommand(app);
+    err << "omnictl: " << (unknown.empty() ? error.what() : unknown) << "\nTry: omnictl --help\n";
     return static_cast<int>(ExitCode::kUsage);
   }
   return static_cast<int>(ExitCode::kOk);

@@ -286,6 +286,17 @@ TEST_F(Omnictl, WrongUsageIsExitCodeTwoWithoutAConnection) {
   EXPECT_EQ(Run({"status", "--timeout", "-1"}).code, 2);
 }
 
+TEST_F(Omnictl, AnUnknownWordIsNamed) {
+  EXPECT_THAT(Run({"bogus"}).err, HasSubstr("unknown command: bogus"));
+  EXPECT_THAT(Run({"peers", "bogus"}).err, HasSubstr("unknown command: bogus"));
+  EXPECT_THAT(Run({"--bogus"}).err, HasSubstr("unknown option: --bogus"));
+  EXPECT_THAT(Run({"peers", "--bogus"}).err, HasSubstr("unknown option: --bogus"));
+  EXPECT_THAT(Run({"bogus", "status"}).err, HasSubstr("bogus"));
+  EXPECT_THAT(Run({"status", "bogus"}).err, HasSubstr("bogus"));
+  EXPECT_THAT(Run({}).err, HasSubstr("A subcommand is required"));
+  EXPECT_THAT(Run({"status", "--output", "yaml"}).err, HasSubstr("yaml"));
+}
+
 TEST_F(Omnictl, VersionWorksWithoutAController) {
   Result result = Run({"version"});
   EXPECT_EQ(result.code, 0);

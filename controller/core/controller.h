@@ -121,6 +121,7 @@ class Controller : public DataplaneListener {
   void DropPeer(Peer& peer);
   void AfterChange(Peer& peer, const PeerSpec& before);
   void EndSessions(Peer& peer);
+  uint64_t EpochOf(const NodeId& id) const;
   void Push();
   std::string ApiPeersFile() const { return config_.state_dir + "/peers.json"; }
   absl::Status SaveApiPeers(const Peer* without, const PeerSpec* with) const;
@@ -133,6 +134,7 @@ class Controller : public DataplaneListener {
   const Instant started_;
 
   PeerTable peers_;
+  uint64_t epochs_ = 0;  // given out so far
   FailureLog failures_;
   Handshakes handshakes_;
   StateSync sync_;

@@ -58,6 +58,25 @@ class ControllerTest : public ::testing::Test {
            peer.identity.public_key().ToString() + "\"\nallowed = [\"" +
            peer.config.addresses[0].address.ToString() + "/32\"]\n" + more;
   }
+  static std::string PskFile(const TestNode& node) {
+    const std::string file = node.directory.path() + "/psk";
+    EXPECT_TRUE(WriteFileAtomically(file, std::string(64, 'b'), 0600, Overwrite::kNo).ok());
+    return file;
+  }
+  // `a_` calls `b_`; the dataplane of `node` has the session, but its controller does not know it
+  // yet when the secret changes.
+  void ChangeSecretDuringInstallation(TestNode& node, const TestNode& other) {
+    node.dataplane.hold_install_answers = true;
+    WantHandshake(a_, b_);
+    ASSERT_TRUE(loop_.RunUntil([&] { return !node.dataplane.sessions.empty(); }));
+    WriteConfig(node, PeerText(other, "psk_file = \"" + PskFile(node) + "\"\n"));
+    ASSERT_TRUE(node.controller->Reload().ok());
+    node.dataplane.AnswerInstalls();
+    loop_.Drain();
+    EXPECT_TRUE(node.dataplane.sessions.empty());
+    EXPECT_TRUE(node.PeerNamed(other.config.name).sessions.empty());
+    EXPECT_EQ(node.PeerNamed(other.config.name).last_error, "");
+  }
 
   TestLoop loop_;
   TestNode a_{loop_, "a", 1};
@@ -264,12 +283,47 @@ TEST_F(ControllerTest, ReloadAppliesTheDifference) {
 TEST_F(ControllerTest, AChangedPairSecretEndsTheOldSessions) {
   StartBoth();
   BringUp();
-  const std::string psk = a_.directory.path() + "/psk";
-  ASSERT_TRUE(WriteFileAtomically(psk, std::string(64, 'b'), 0600, Overwrite::kNo).ok());
-  WriteConfig(a_, PeerText(b_, "endpoint = \"192.0.2.2:51900\"\npsk_file = \"" + psk + "\"\n"));
+  WriteConfig(a_,
+              PeerText(b_, "endpoint = \"192.0.2.2:51900\"\npsk_file = \"" + PskFile(a_) + "\"\n"));
   ASSERT_TRUE(a_.controller->Reload().ok());
   ASSERT_TRUE(loop_.RunUntil([&] { return a_.dataplane.sessions.empty(); }));
   EXPECT_EQ(a_.StateOf("b"), PeerState::kIdle);
+}
+
+TEST_F(ControllerTest, AChangedPairSecretEndsASessionThatTheInitiatorInstalls) {
+  StartBoth();
+  ChangeSecretDuringInstallation(a_, b_);
+}
+
+TEST_F(ControllerTest, AChangedPairSecretEndsASessionThatTheResponderInstalls) {
+  StartBoth();
+  ChangeSecretDuringInstallation(b_, a_);
+  EXPECT_THAT(b_.dataplane.journal, ::testing::Not(::testing::Contains("send 6")))
+      << "an answer that the other side would take for a session";
+}
+
+TEST_F(ControllerTest, APeerThatComesBackDoesNotInheritASessionThatWasBeingInstalled) {
+  StartBoth();
+  TestNode c(loop_, "c", 4);
+  ASSERT_TRUE(a_.controller->AddPeer(c.Spec()).ok());
+  c.AddToConfig(a_.Spec());
+  ASSERT_TRUE(c.StartController().ok());
+  c.dataplane.Connect();
+  ASSERT_TRUE(
+      loop_.RunUntil([&] { return c.Connected() && a_.dataplane.state.peers_size() == 2; }));
+  loop_.Drain();
+  a_.dataplane.hold_install_answers = true;
+  WantHandshake(a_, c);
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.dataplane.sessions.empty(); }));
+  // Both changes reach the dataplane as one, in which the peer never left.
+  c_.config.name = "d";
+  ASSERT_TRUE(a_.controller->AddPeer(c_.Spec()).ok());
+  ASSERT_TRUE(a_.controller->RemovePeer("c").ok());
+  ASSERT_TRUE(a_.controller->AddPeer(c.Spec()).ok());
+  a_.dataplane.AnswerInstalls();
+  loop_.Drain();
+  EXPECT_TRUE(a_.dataplane.sessions.empty());
+  EXPECT_TRUE(a_.PeerNamed("c").sessions.empty());
 }
 
 TEST_F(ControllerTest, AWrongFileChangesNothingAndSaysWhy) {

@@ -55,23 +55,40 @@ void Handshakes::Install(const noise::EstablishedSession& session,
   using dataplane::v1::InstallSessionResponse;
   dataplane_.InstallSession(
       ToProto(session, options_.limits),
-      [this, connection = connection_, delivery = std::move(delivery),
+      [this, asked = Asked{connection_, options_.hooks.epoch(session.peer)},
+       delivery = std::move(delivery),
        &session](const absl::StatusOr<InstallSessionResponse>& response) {
         // `session` is an element of the delivery, which this callback owns.
-        const bool stale = connection != connection_;
-        if (stale || !response.ok()) {
+        if (!OnAnswered(session, asked, response.status())) {
           delivery->refused = true;
           if (!session.receive.empty()) {
             engine_.ReleaseTag(noise::HandshakeEngine::TagOf(session.receive.front().id));
           }
-          options_.hooks.on_refused(session, stale
-                                                 ? absl::UnavailableError("the dataplane went away")
-                                                 : response.status());
-        } else {
-          options_.hooks.on_installed(session);
         }
         if (--delivery->missing == 0 && !delivery->refused) SendAll(delivery->datagrams);
       });
+}
+
+bool Handshakes::OnAnswered(const noise::EstablishedSession& session, Asked asked,
+                            const absl::Status& answer) {
+  if (asked.connection != connection_) {
+    options_.hooks.on_refused(session, absl::UnavailableError("the dataplane went away"));
+    return false;
+  }
+  if (asked.epoch == 0 || options_.hooks.epoch(session.peer) != asked.epoch) {
+    // Even when the answer is an error: perhaps only the answer was lost. Nobody is told: what was
+    // agreed with the peer as it was says nothing about the peer as it is.
+    dataplane::v1::RemoveSessionRequest request;
+    request.set_session_id(AsString(session.session_id));
+    dataplane_.RemoveSession(request, [](const auto&) {});
+    return false;
+  }
+  if (answer.ok()) {
+    options_.hooks.on_installed(session);
+  } else {
+    options_.hooks.on_refused(session, answer);
+  }
+  return answer.ok();
 }
 
 void Handshakes::SendAll(const std::vector<noise::Datagram>& datagrams) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handshakes: runs the HandshakeEngine against the dataplane: feeds it datagrams and time, installs
 // what it yields and only then lets an answer go out, so that a responder can receive before the
-// initiator sends. Owned by the Controller, on the event loop.
+// initiator sends. A session whose peer was removed or got another secret while the dataplane
+// installed it is taken out again. Owned by the Controller, on the event loop.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,9 @@ namespace omni {
 class Handshakes {
  public:
   struct Hooks {
-    // The dataplane holds the session now.
+    // Of a peer: differs from before when what was agreed before is void. 0: there is no such peer.
+    std::function<uint64_t(const NodeId&)> epoch;
+    // The dataplane holds the session now, and the peer is known and of the same epoch still.
     std::function<void(const noise::EstablishedSession&)> on_installed;
     std::function<void(const noise::EstablishedSession&, const absl::Status&)> on_refused;
     std::function<void(const noise::Failure&)> on_failure;
@@ -47,6 +50,13 @@ class Handshakes {
   struct Delivery;
   void Deliver(noise::Output output);
   void Install(const noise::EstablishedSession& session, std::shared_ptr<Delivery> delivery);
+  struct Asked {
+    uint64_t connection = 0;
+    uint64_t epoch = 0;  // of the peer
+  };
+  // Whether the session can be used.
+  bool OnAnswered(const noise::EstablishedSession& session, Asked asked,
+                  const absl::Status& answer);
   void SendAll(const std::vector<noise::Datagram>& datagrams);
   void ArmTimer();
 

@@ -183,7 +183,8 @@ void Controller::TakePeer(PeerSpec spec, PeerOrigin origin) {
   const NodeId id = spec.key.node_id();
   // The peer table is as strict as the engine: PeerTable::CheckFree() came first.
   OMNI_CHECK(handshakes_.engine().AddPeer(id, EngineOptions(spec)).ok());
-  const Peer& peer = peers_.Add(std::move(spec), origin);
+  Peer& peer = peers_.Add(std::move(spec), origin);
+  peer.epoch = ++epochs_;
   sync_.MarkPeer(id, PushEndpoint::kYes);
   if (peer.spec.keepalive_s > 0 && peer.endpoint.is_set()) call_when_applied_.insert(id);
 }
@@ -219,6 +220,7 @@ void Controller::AfterChange(Peer& peer, const PeerSpec& before) {
 }
 
 void Controller::EndSessions(Peer& peer) {
+  peer.epoch = ++epochs_;  // for those that are being installed
   for (const LiveSession& session : std::exchange(peer.sessions, {})) {
     handshakes_.engine().ReleaseTag(session.tag);
     dataplane::v1::RemoveSessionRequest request;
@@ -226,6 +228,11 @@ void Controller::EndSessions(Peer& peer) {
     // Refused when the session has ended by itself, which is as good.
     dataplane_.RemoveSession(request, [](const auto&) {});
   }
+}
+
+uint64_t Controller::EpochOf(const NodeId& id) const {
+  const Peer* peer = peers_.Find(id);
+  return peer == nullptr ? 0 : peer->epoch;
 }
 
 void Controller::Push() {

@@ -41,6 +41,8 @@ struct Peer {
   PeerSpec spec;
   PeerOrigin origin = PeerOrigin::kConfig;
 
+  // Changes with everything that voids what was agreed before; no two peers ever have the same.
+  uint64_t epoch = 0;
   Endpoint endpoint;  // where packets go now
   std::vector<LiveSession> sessions;
   Trouble trouble = Trouble::kNone;

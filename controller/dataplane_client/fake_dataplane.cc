@@ -148,7 +148,18 @@ void FakeDataplane::InstallSession(const dp::InstallSessionRequest& request,
       other->Emit(event);
     }
   }
-  Answer<dp::InstallSessionResponse>(done, response);
+  const auto answer = [this, done, response] {
+    Answer<dp::InstallSessionResponse>(done, response);
+  };
+  if (hold_install_answers) {
+    held_answers_.emplace_back(answer);
+  } else {
+    answer();
+  }
+}
+
+void FakeDataplane::AnswerInstalls() {
+  for (const auto& answer : std::exchange(held_answers_, {})) answer();
 }
 
 void FakeDataplane::EndSession(const std::string& session_id, dp::SessionEnded::Reason reason) {

@@ -39,6 +39,7 @@ class FakeDataplane : public DataplaneClient {
   void Restart();  // and disconnect: a new boot id, nothing left
   void Emit(const dataplane::v1::Event& event);
   void EndSession(const std::string& session_id, dataplane::v1::SessionEnded::Reason reason);
+  void AnswerInstalls();  // those that hold_install_answers kept back
 
   // What a test looks at.
   dataplane::v1::GetStateResponse state;
@@ -47,6 +48,7 @@ class FakeDataplane : public DataplaneClient {
   std::vector<std::string> journal;  // "install responder", "send 6", ... in order
   dataplane::v1::GetCountersResponse counters;
   absl::Status refuse_install;
+  bool hold_install_answers = false;
   bool answers_echoes = true;
   dataplane::v1::Endpoint address;
 
@@ -76,6 +78,7 @@ class FakeDataplane : public DataplaneClient {
   DataplaneListener* listener_ = nullptr;
   bool connected_ = false;
   int boots_ = 0;
+  std::vector<std::function<void()>> held_answers_;
 };
 
 }  // namespace omni

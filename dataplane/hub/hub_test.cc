@@ -390,6 +390,8 @@ TEST_F(HubTest, WithoutAControllerControlDatagramsAreCountedAndTrafficGoesOn) {
   const uint64_t number = a_.hub.SetSink([](ControllerEvent) { return true; });
   a_.hub.ClearSink(number);
   EXPECT_EQ(a_.hub.PacketIn({}, endpoint_b_), DropReason::rx_control_no_controller);
+  a_.hub.SetSink([](ControllerEvent) { return false; });  // its queue is full
+  EXPECT_EQ(a_.hub.PacketIn({}, endpoint_b_), DropReason::rx_control_queue);
   SendFromA();
   EXPECT_EQ(b_.tun->to_host.size(), 1U);
 }

@@ -411,5 +411,67 @@ TEST_F(WorkerTest, KeepsOrderAndContentUnderRandomTraffic) {
   EXPECT_EQ(pair_.b.tun->to_host, sent);
 }
 
+TEST_F(WorkerTest, CountsAPacketThatNoDatagramHolds) {
+  pair_.a.tun->from_host = {{MakePacket({}, MakePayload(65'200)), {}}};
+  pair_.a.worker->RunOnce(pair_.now);
+  EXPECT_EQ(pair_.a.drops(DropReason::tx_too_big), 1U);
+}
+
+TEST(TwoWorkers, HandOverWhatCameToTheWrongOneAndCountWhatDoesNotFit) {
+  MemoryWire wire;
+  const Endpoint own = *Endpoint::Parse("192.0.2.2:2");
+  omni::testing::RecordedReports reports;
+  std::vector<std::unique_ptr<Worker>> workers;
+  MemoryTunPort* second_tun = nullptr;
+  for (uint32_t i = 0; i < 2; ++i) {
+    auto tun = std::make_unique<MemoryTunPort>();
+    second_tun = tun.get();
+    // Worker 1 listens where nothing arrives.
+    const Endpoint at = i == 0 ? own : *Endpoint::Parse("192.0.2.2:3");
+    workers.push_back(
+        std::make_unique<Worker>(Worker::Parts{.index = i,
+                                               .workers = 2,
+                                               .aead = *MakeAead(AeadBackend::kLibsodium),
+                                               .udp = std::make_unique<MemoryUdpPort>(wire, at),
+                                               .tun = std::move(tun),
+                                               .reports = &reports}));
+  }
+  for (auto& worker : workers) worker->SetSiblings({workers[0].get(), workers[1].get()});
+  const Instant now = Instant(std::chrono::hours(1));
+  constexpr ChannelId kSecond = 0xbbbbbbbbbbbb0104;  // channel number 1: worker 1's
+  auto channel = std::make_shared<ReceiveChannel>();
+  channel->key = ConnectedPair::KeyOf(kSecond);
+  channel->id = kSecond;
+  channel->reject_at = now + std::chrono::seconds(180);
+  channel->peer = kOther;
+  workers[1]->AddPeer(kOther, std::make_shared<PeerActivity>());
+  workers[1]->SetRoutes(std::make_shared<RouteTable>(
+      std::vector<RouteTable::Entry>{{*IpPrefix::Parse("10.77.0.1/32"), kOther}}));
+  workers[1]->AddChannel(channel);
+  auto aead = *MakeAead(AeadBackend::kLibsodium);
+  const auto packet = MakePacket({}, MakePayload(1300));
+  const Key32 key = ConnectedPair::KeyOf(kSecond);
+  constexpr uint64_t kCount = 400;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    std::vector<uint8_t> datagram(32 + packet.size());
+    const Le64 id(kSecond);
+    const Le64 counter(i);
+    std::memcpy(datagram.data(), &id, 8);
+    std::memcpy(datagram.data() + 8, &counter, 8);
+    std::copy(packet.begin(), packet.end(), datagram.begin() + 32);
+    AeadJob job{
+        .key = &key, .header = datagram.data(), .text_bytes = static_cast<uint32_t>(packet.size())};
+    aead->Seal({&job, 1});
+    wire.Put({.bytes = datagram, .from = *Endpoint::Parse("192.0.2.1:1"), .to = own});
+  }
+  workers[0]->RunOnce(now);  // all into the ring, until it is full
+  workers[1]->RunOnce(now);
+  const uint64_t full = workers[0]->drops().value(DropReason::rx_handover_full);
+  EXPECT_GT(full, 0U);
+  EXPECT_EQ(workers[0]->counters().handovers.value(), kCount - full);
+  EXPECT_EQ(second_tun->to_host.size(), kCount - full);
+  EXPECT_EQ(second_tun->to_host.front(), packet);
+}
+
 }  // namespace
 }  // namespace omni

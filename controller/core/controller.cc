@@ -52,6 +52,8 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
              .applied = [this] { OnApplied(); },
              .lost = [this] { ResyncLater(absl::FailedPreconditionError(sync_.error())); }}),
       resync_timer_(loop),
+      session_check_interval_(options.session_check_interval),
+      session_check_timer_(loop),
       next_echo_(RandomToken()) {}
 
 dp::Node Controller::NodeMessage() {
@@ -90,6 +92,7 @@ void Controller::OnConnected(const std::string& boot_id) {
   spdlog::info("dataplane {}: connected{}", config_.dataplane_socket,
                boot_id_.empty() || boot_id == boot_id_ ? "" : "; it has restarted");
   ReadInfo();
+  CheckSessionsLater();
 }
 
 void Controller::OnDisconnected(const absl::Status& why) {
@@ -102,6 +105,7 @@ void Controller::OnDisconnected(const absl::Status& why) {
   ++connection_;
   disconnected_why_ = text;
   resync_timer_.cancel();
+  session_check_timer_.cancel();
   sync_.Stop();
   handshakes_.OnDisconnected();
   const auto echoes = std::exchange(echoes_, {});
@@ -210,6 +214,33 @@ void Controller::OnApplied() {
     const Peer* peer = peers_.Find(id);
     if (peer != nullptr && peer->sessions.empty()) handshakes_.Initiate(id);
   }
+}
+
+void Controller::CheckSessionsLater() {
+  session_check_timer_.expires_after(session_check_interval_);
+  session_check_timer_.async_wait(
+      [this, connection = connection_](const boost::system::error_code& error) {
+        if (!error && connection == connection_) CheckSessions();
+      });
+}
+
+// Events can be missed: the end of a session may overtake the answer to its installation, or find
+// the queue full. What the dataplane does not hold any more must not be shown and waited for.
+void Controller::CheckSessions() {
+  std::set<SessionId> known;  // a session installed after the question is not in the answer
+  for (const auto& [name, peer] : peers_) {
+    for (const LiveSession& session : peer->sessions) known.insert(session.id);
+  }
+  if (!sync_.ready() || known.empty()) {
+    CheckSessionsLater();
+    return;
+  }
+  dataplane_.GetState([this, connection = connection_, known = std::move(known)](
+                          const absl::StatusOr<dp::GetStateResponse>& state) {
+    if (connection != connection_) return;
+    if (state.ok()) DropGhosts(known, *state);
+    CheckSessionsLater();
+  });
 }
 
 }  // namespace omni

@@ -5,6 +5,7 @@
 // kept running is adopted; one that restarted gets the whole state and new handshakes at once.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -48,6 +49,9 @@ class Controller : public DataplaneListener {
     PeerKey self;
     noise::HandshakeEngine::Options engine;
     std::function<Instant()> clock = Now;
+    // LIMIT: how long a session that ended unnoticed can be taken for a live one; one call of a few
+    // kilobytes per hundred peers.
+    std::chrono::milliseconds session_check_interval{10'000};
   };
   Controller(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options);
 
@@ -65,6 +69,8 @@ class Controller : public DataplaneListener {
   PeerState StateOf(const Peer& peer) const;
   Instant started() const { return started_; }
   Instant now() const { return clock_(); }
+  // Of live sessions and of handshakes under way.
+  size_t reserved_tags() const { return handshakes_.engine().reserved_tags(); }
   DataplaneClient& dataplane() { return dataplane_; }
 
   // ALREADY_EXISTS unless it is new, or the very same peer of the API.
@@ -101,6 +107,8 @@ class Controller : public DataplaneListener {
   void Adopt(const dataplane::v1::GetStateResponse& state);
   void AdoptSessions(Peer& peer, const dataplane::v1::PeerState* state);
   void OnApplied();
+  void CheckSessionsLater();
+  void CheckSessions();
 
   // Sessions and events (events.cc)
   void OnInstalled(const noise::EstablishedSession& session);
@@ -109,6 +117,9 @@ class Controller : public DataplaneListener {
   void OnSessionConfirmed(const dataplane::v1::SessionConfirmed& event);
   void OnSessionEnded(const dataplane::v1::SessionEnded& event);
   void OnEchoReply(const dataplane::v1::EchoReply& event);
+  // `why` as the dataplane says it; unspecified when its event was missed.
+  void Forget(Peer& peer, const LiveSession& session, dataplane::v1::SessionEnded::Reason why);
+  void DropGhosts(const std::set<SessionId>& known, const dataplane::v1::GetStateResponse& state);
   void Confirm(Peer& peer);
   void MeasureRtt(Peer& peer);
   void InitiateSoon(const NodeId& id);
@@ -147,6 +158,8 @@ class Controller : public DataplaneListener {
   dataplane::v1::GetInfoResponse info_;
   Instant info_time_;
   boost::asio::steady_timer resync_timer_;
+  const std::chrono::milliseconds session_check_interval_;
+  boost::asio::steady_timer session_check_timer_;
   std::set<NodeId> call_when_applied_;
   std::set<NodeId> untold_endpoints_;  // configured anew, not yet pushed
 

@@ -215,6 +215,51 @@ TEST_F(ControllerTest, FollowsTheEndOfSessions) {
   EXPECT_TRUE(a_.PeerNamed("b").sessions.empty());
 }
 
+TEST_F(ControllerTest, NoticesTheEndOfASessionWhoseEventIsLost) {
+  a_.session_check_interval = 10ms;
+  StartBoth();
+  BringUp();
+  ASSERT_EQ(a_.controller->reserved_tags(), 1U);
+  a_.dataplane.loses_events = true;
+  a_.dataplane.EndSession(a_.dataplane.sessions.begin()->first, dp::SessionEnded::REASON_EXPIRED);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.PeerNamed("b").sessions.empty(); }));
+  EXPECT_EQ(a_.StateOf("b"), PeerState::kIdle);
+  EXPECT_EQ(a_.controller->reserved_tags(), 0U);
+}
+
+TEST_F(ControllerTest, NoticesTheEndOfASessionThatOvertakesItsInstallation) {
+  a_.session_check_interval = 10ms;
+  StartBoth();
+  a_.dataplane.hold_install_answers = true;
+  WantHandshake(a_, b_);
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.dataplane.sessions.empty(); }));
+  a_.dataplane.EndSession(a_.dataplane.sessions.begin()->first, dp::SessionEnded::REASON_REPLACED);
+  loop_.Drain();
+  a_.dataplane.AnswerInstalls();
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.PeerNamed("b").handshakes == 1; }));
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.PeerNamed("b").sessions.empty(); }));
+  EXPECT_EQ(a_.controller->reserved_tags(), 0U);
+}
+
+// The answer to the check left the dataplane before the session came to it.
+TEST_F(ControllerTest, ACheckOfSessionsSparesOneThatIsNewerThanItsAnswer) {
+  a_.session_check_interval = 10ms;
+  a_.AddToConfig(c_.Spec());
+  c_.AddToConfig(a_.Spec());
+  ASSERT_TRUE(c_.StartController().ok());
+  c_.dataplane.Connect();
+  StartBoth();
+  BringUp();
+  a_.dataplane.hold_states = true;
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.dataplane.held_states() == 1; }));
+  WantHandshake(a_, c_);
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.StateOf("c") == PeerState::kUp; }));
+  a_.dataplane.AnswerStates();
+  loop_.Drain();
+  EXPECT_EQ(a_.PeerNamed("b").sessions.size(), 1U);
+  EXPECT_EQ(a_.PeerNamed("c").sessions.size(), 1U);
+}
+
 TEST_F(ControllerTest, FollowsAPeerThatMoves) {
   StartBoth();
   dp::Event event;
@@ -324,6 +369,25 @@ TEST_F(ControllerTest, APeerThatComesBackDoesNotInheritASessionThatWasBeingInsta
   loop_.Drain();
   EXPECT_TRUE(a_.dataplane.sessions.empty());
   EXPECT_TRUE(a_.PeerNamed("c").sessions.empty());
+}
+
+TEST_F(ControllerTest, ARemovedPeerReleasesTheTagOfASessionThatWasBeingInstalled) {
+  StartBoth();
+  ASSERT_TRUE(a_.controller->AddPeer(c_.Spec()).ok());
+  c_.AddToConfig(a_.Spec());
+  ASSERT_TRUE(c_.StartController().ok());
+  c_.dataplane.Connect();
+  ASSERT_TRUE(
+      loop_.RunUntil([&] { return c_.Connected() && a_.dataplane.state.peers_size() == 2; }));
+  loop_.Drain();
+  a_.dataplane.hold_install_answers = true;
+  WantHandshake(a_, c_);
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.dataplane.sessions.empty(); }));
+  ASSERT_TRUE(a_.controller->RemovePeer("c").ok());
+  EXPECT_EQ(a_.controller->reserved_tags(), 1U);
+  a_.dataplane.AnswerInstalls();
+  loop_.Drain();
+  EXPECT_EQ(a_.controller->reserved_tags(), 0U);
 }
 
 TEST_F(ControllerTest, AWrongFileChangesNothingAndSaysWhy) {

@@ -73,7 +73,7 @@ void Controller::OnEvent(const dp::Event& event) {
 
 void Controller::OnInstalled(const noise::EstablishedSession& session) {
   Peer* peer = peers_.Find(session.peer);
-  if (peer == nullptr) return;  // removed meanwhile, and its sessions with it
+  OMNI_CHECK(peer != nullptr);  // or it would be of another epoch
   LiveSession live{.id = session.session_id};
   if (!session.receive.empty()) {
     live.tag = noise::HandshakeEngine::TagOf(session.receive.front().id);
@@ -149,18 +149,37 @@ void Controller::OnSessionEnded(const dp::SessionEnded& event) {
   const auto session = std::ranges::find_if(
       peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
   if (session == peer->sessions.end()) return;
-  handshakes_.engine().ReleaseTag(session->tag);
-  const bool confirmed = session->confirmed;
-  peer->sessions.erase(session);
-  if (peer->has_confirmed_session()) return;
-  if (!confirmed && event.reason() == dp::SessionEnded::REASON_EXPIRED) {
-    FailureLog::NotePeerError(*peer,
+  Forget(*peer, LiveSession(*session), event.reason());
+}
+
+void Controller::Forget(Peer& peer, const LiveSession& session, dp::SessionEnded::Reason why) {
+  handshakes_.engine().ReleaseTag(session.tag);
+  std::erase_if(peer.sessions, [&](const LiveSession& s) { return s.id == session.id; });
+  if (peer.has_confirmed_session()) return;
+  if (!session.confirmed && why == dp::SessionEnded::REASON_EXPIRED) {
+    FailureLog::NotePeerError(peer,
                               "the peer called, but did not use the session: our answer did not "
                               "reach it, or its secrets differ from ours",
                               clock_());
   }
-  if (confirmed) spdlog::info("peer {}: the last session has ended", peer->spec.name);
-  if (peer->spec.keepalive_s > 0) InitiateSoon(peer->id());
+  if (session.confirmed) spdlog::info("peer {}: the last session has ended", peer.spec.name);
+  if (peer.spec.keepalive_s > 0) InitiateSoon(peer.id());
+}
+
+void Controller::DropGhosts(const std::set<SessionId>& known, const dp::GetStateResponse& state) {
+  std::set<std::string> alive;
+  for (const dp::PeerState& peer : state.peers()) {
+    for (const dp::SessionState& session : peer.sessions()) alive.insert(session.session_id());
+  }
+  for (const auto& [name, peer] : peers_) {
+    for (const LiveSession& session : std::vector<LiveSession>(peer->sessions)) {
+      if (!known.contains(session.id) || alive.contains(std::string(AsString(session.id)))) {
+        continue;
+      }
+      spdlog::debug("peer {}: a session has ended unnoticed", name);
+      Forget(*peer, session, dp::SessionEnded::REASON_UNSPECIFIED);
+    }
+  }
 }
 
 // Both sides hold a session.

@@ -38,6 +38,7 @@ class Handshakes {
   Handshakes(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options);
 
   noise::HandshakeEngine& engine() { return engine_; }
+  const noise::HandshakeEngine& engine() const { return engine_; }
   bool IsConnecting(const NodeId& id) const { return engine_.IsConnecting(id); }
   void SetLimits(const dataplane::v1::SessionLimits& limits) { options_.limits = limits; }
 

@@ -117,7 +117,8 @@ struct TestNode {
                                        .cluster_psk = SomeKey(secret),
                                        .workers = 1,
                                        .environment = loop.environment.get()},
-                            .clock = [this] { return loop.now; }});
+                            .clock = [this] { return loop.now; },
+                            .session_check_interval = session_check_interval});
     const absl::Status status = controller->LoadPeers();
     controller->Start();
     return status;
@@ -135,6 +136,7 @@ struct TestNode {
   Endpoint endpoint;
   FakeDataplane dataplane;
   uint8_t secret;
+  std::chrono::milliseconds session_check_interval{10'000};
   Config config;
   std::unique_ptr<Controller> controller;
 };

@@ -51,7 +51,7 @@ void FakeDataplane::Restart() {
 }
 
 void FakeDataplane::Emit(const dp::Event& event) {
-  if (!connected_) return;
+  if (!connected_ || loses_events) return;
   asio::post(loop_, [this, event] { listener_->OnEvent(event); });
 }
 
@@ -70,7 +70,17 @@ void FakeDataplane::GetInfo(Callback<dp::GetInfoResponse> done) {
 }
 
 void FakeDataplane::GetState(Callback<dp::GetStateResponse> done) {
-  Answer<dp::GetStateResponse>(done, state);
+  const auto answer = [this, done, state = state] { Answer<dp::GetStateResponse>(done, state); };
+  if (hold_states) {
+    held_states_.emplace_back(answer);
+  } else {
+    answer();
+  }
+}
+
+void FakeDataplane::AnswerStates() {
+  hold_states = false;
+  for (const auto& answer : std::exchange(held_states_, {})) answer();
 }
 
 dp::PeerState* FakeDataplane::StateOf(const std::string& peer_id) {

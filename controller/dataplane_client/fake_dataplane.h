@@ -40,6 +40,8 @@ class FakeDataplane : public DataplaneClient {
   void Emit(const dataplane::v1::Event& event);
   void EndSession(const std::string& session_id, dataplane::v1::SessionEnded::Reason reason);
   void AnswerInstalls();  // those that hold_install_answers kept back
+  void AnswerStates();    // likewise hold_states, with the states as they were
+  size_t held_states() const { return held_states_.size(); }
 
   // What a test looks at.
   dataplane::v1::GetStateResponse state;
@@ -49,6 +51,8 @@ class FakeDataplane : public DataplaneClient {
   dataplane::v1::GetCountersResponse counters;
   absl::Status refuse_install;
   bool hold_install_answers = false;
+  bool hold_states = false;
+  bool loses_events = false;
   bool answers_echoes = true;
   dataplane::v1::Endpoint address;
 
@@ -79,6 +83,7 @@ class FakeDataplane : public DataplaneClient {
   bool connected_ = false;
   int boots_ = 0;
   std::vector<std::function<void()>> held_answers_;
+  std::vector<std::function<void()>> held_states_;
 };
 
 }  // namespace omni

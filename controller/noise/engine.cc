@@ -475,6 +475,7 @@ bool HandshakeEngine::IsConnecting(const NodeId& id) const {
 
 void HandshakeEngine::ReserveTag(uint64_t tag) { impl_->tags().insert(tag); }
 void HandshakeEngine::ReleaseTag(uint64_t tag) { impl_->tags().erase(tag); }
+size_t HandshakeEngine::reserved_tags() const { return impl_->tags().size(); }
 
 std::array<uint8_t, 32> HandshakeEngine::mac1_key() const { return impl_->mac1_key(); }
 

@@ -131,6 +131,7 @@ class HandshakeEngine {
   // older than the engine (an adopted dataplane's). Release a tag when its session has ended.
   void ReserveTag(uint64_t tag);
   void ReleaseTag(uint64_t tag);
+  size_t reserved_tags() const;
   // The tag inside a channel id.
   static uint64_t TagOf(uint64_t channel_id) { return channel_id >> 16; }
 

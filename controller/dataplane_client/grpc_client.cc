@@ -8,8 +8,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <exception>
+#include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -32,12 +32,29 @@ constexpr milliseconds kMaxBackoff{1000};
 // LIMIT: a local daemon answers in microseconds; what takes 5 s is stuck.
 constexpr milliseconds kCallTimeout{5000};
 
+// A unary call under way: all that gRPC uses until it is done, and what keeps the channel alive.
+struct PendingCall {
+  virtual ~PendingCall() = default;
+  grpc::ClientContext context;
+  std::shared_ptr<Dataplane::Stub> stub;  // a reconnection may replace the client's
+};
+
+template <typename Request, typename Response>
+struct TypedCall : PendingCall {
+  Request in;
+  Response out;
+  DataplaneClient::Callback<Response> done;
+};
+
 absl::Status ToStatus(const grpc::Status& status) {
   return {static_cast<absl::StatusCode>(status.error_code()), status.error_message()};
 }
 
 }  // namespace
 
+// Channels, and all that holds one (stubs, contexts, streams), are let go on the loop alone. Where
+// the last one goes, gRPC 1.51 joins the threads that run its callbacks; on one of these it would
+// join itself and free what it runs on.
 class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(asio::io_context& loop, std::string socket)
@@ -50,12 +67,12 @@ class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
 
   void Close() {
     timer_.cancel();
-    std::set<std::shared_ptr<grpc::ClientContext>> calls;
+    std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
     {
       const std::scoped_lock lock(mutex_);
       calls = calls_;
     }
-    for (const auto& call : calls) call->TryCancel();
+    for (const auto& [number, call] : calls) call->context.TryCancel();
     if (stream_) stream_->Cancel();
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return calls_.empty() && !stream_open_; });
@@ -78,30 +95,31 @@ class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
       });
       return;
     }
-    auto context = std::make_shared<grpc::ClientContext>();
-    context->set_deadline(std::chrono::system_clock::now() + kCallTimeout);
-    auto in = std::make_shared<Request>(request);
-    auto out = std::make_shared<Response>();
+    const auto call = std::make_shared<TypedCall<Request, Response>>();
+    call->context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
+    call->stub = stub_;
+    call->in = request;
+    call->done = std::move(done);
+    const uint64_t number = ++call_number_;
     {
       const std::scoped_lock lock(mutex_);
-      calls_.insert(context);
+      calls_.emplace(number, call);
     }
-    // The stub is kept as well: a reconnection may replace it while the call is under way.
-    const auto finish = [this, stub = stub_, context, in, out,
-                         done = std::move(done)](const grpc::Status& status) {
-      asio::post(loop_, [weak = weak_from_this(), out, done, status] {
+    const auto finish = [this, number](const grpc::Status& status) {
+      const std::scoped_lock lock(mutex_);
+      auto ended = std::static_pointer_cast<TypedCall<Request, Response>>(
+          std::move(calls_.extract(number).mapped()));
+      asio::post(loop_, [weak = weak_from_this(), ended = std::move(ended), status] {
         if (!weak.lock()) return;
         if (status.ok()) {
-          done(std::move(*out));
+          ended->done(std::move(ended->out));
         } else {
-          done(ToStatus(status));
+          ended->done(ToStatus(status));
         }
       });
-      const std::scoped_lock lock(mutex_);
-      calls_.erase(context);
       idle_.notify_all();  // under the lock: the waiter destroys this condition variable
     };
-    (stub_->async()->*method)(context.get(), in.get(), out.get(), finish);
+    (call->stub->async()->*method)(&call->context, &call->in, &call->out, finish);
   }
 
  private:
@@ -119,23 +137,25 @@ class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
     }
     const uint64_t number = ++stream_number_;
     stream_ = DataplaneStream::Open(
-        *stub_, {.on_message =
-                     [this, number](const dataplane::v1::StreamResponse& message) {
-                       asio::post(loop_, [weak = weak_from_this(), number, message] {
-                         const auto self = weak.lock();
-                         if (self && number == self->stream_number_) self->OnMessage(message);
-                       });
-                     },
-                 .on_done =
-                     [this, number](const grpc::Status& status) {
-                       asio::post(loop_, [weak = weak_from_this(), number, status] {
-                         const auto self = weak.lock();
-                         if (self && number == self->stream_number_) self->OnStreamDone(status);
-                       });
-                       const std::scoped_lock lock(mutex_);
-                       stream_open_ = false;
-                       idle_.notify_all();
-                     }});
+        *stub_,
+        {.on_message =
+             [this, number](const dataplane::v1::StreamResponse& message) {
+               asio::post(loop_, [weak = weak_from_this(), number, message] {
+                 const auto self = weak.lock();
+                 if (self && number == self->stream_number_) self->OnMessage(message);
+               });
+             },
+         .on_done =
+             [this, number](const grpc::Status& status, std::shared_ptr<DataplaneStream> stream) {
+               const std::scoped_lock lock(mutex_);
+               asio::post(loop_,
+                          [weak = weak_from_this(), number, status, stream = std::move(stream)] {
+                            const auto self = weak.lock();
+                            if (self && number == self->stream_number_) self->OnStreamDone(status);
+                          });
+               stream_open_ = false;
+               idle_.notify_all();
+             }});
     ArmTimer(kCallTimeout, [](Impl& self) {
       if (!self.said_hello_ && self.stream_) self.stream_->Cancel();
     });
@@ -187,12 +207,13 @@ class GrpcDataplaneClient::Impl : public std::enable_shared_from_this<Impl> {
   std::shared_ptr<Dataplane::Stub> stub_;
   std::shared_ptr<DataplaneStream> stream_;
   uint64_t stream_number_ = 0;
+  uint64_t call_number_ = 0;
   bool said_hello_ = false;
 
   // Of any thread: what gRPC still holds.
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::set<std::shared_ptr<grpc::ClientContext>> calls_;
+  std::map<uint64_t, std::shared_ptr<PendingCall>> calls_;
   bool stream_open_ = false;
 };
 

@@ -144,5 +144,18 @@ TEST_F(GrpcClientTest, RefusesCallsWhileNotConnectedAndEndsWithoutCallbacks) {
   EXPECT_FALSE(called);
 }
 
+// The last reference to a channel must not go on a thread of gRPC's; which thread lets go last is a
+// matter of chance.
+TEST_F(GrpcClientTest, EndsAgainAndAgainWithACallUnderWay) {
+  Serve("boot");
+  for (int i = 0; i < 200; ++i) {
+    recorder_.boots.clear();
+    GrpcDataplaneClient client(loop_, socket_);
+    client.Start(&recorder_);
+    ASSERT_TRUE(RunUntil([&] { return !recorder_.boots.empty(); }));
+    client.GetInfo([](const auto&) {});
+  }
+}
+
 }  // namespace
 }  // namespace omni

@@ -93,8 +93,9 @@ void DataplaneStream::ReleaseWhenIdle() {
 }
 
 void DataplaneStream::OnDone(const grpc::Status& status) {
-  const std::shared_ptr<DataplaneStream> last = std::move(self_);
-  handler_.on_done(status);
+  // The handler may destroy this stream elsewhere before it returns.
+  const auto on_done = std::move(handler_.on_done);
+  on_done(status, std::move(self_));
 }
 
 }  // namespace omni

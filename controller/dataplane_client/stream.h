@@ -21,7 +21,8 @@ class DataplaneStream
  public:
   struct Handler {
     std::function<void(const dataplane::v1::StreamResponse&)> on_message;
-    std::function<void(const grpc::Status&)> on_done;  // the last call
+    // The last call. Gets gRPC's share of the stream, to be let go on a thread that is not gRPC's.
+    std::function<void(const grpc::Status&, std::shared_ptr<DataplaneStream>)> on_done;
   };
 
   static std::shared_ptr<DataplaneStream> Open(dataplane::v1::Dataplane::Stub& stub,

@@ -59,7 +59,7 @@ class ControllerTest : public ::testing::Test {
            peer.config.addresses[0].address.ToString() + "/32\"]\n" + more;
   }
   static std::string PskFile(const TestNode& node) {
-    const std::string file = node.directory.path() + "/psk";
+    std::string file = node.directory.path() + "/psk";
     EXPECT_TRUE(WriteFileAtomically(file, std::string(64, 'b'), 0600, Overwrite::kNo).ok());
     return file;
   }

@@ -29,6 +29,13 @@ uint64_t RandomToken() {
   return token;
 }
 
+std::optional<SessionId> IdOf(const dp::SessionState& session) {
+  SessionId id;
+  if (session.session_id().size() != id.size()) return std::nullopt;
+  std::ranges::copy(AsBytes(session.session_id()), id.begin());
+  return id;
+}
+
 }  // namespace
 
 Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane, Options options)
@@ -38,15 +45,17 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
       self_(options.self),
       clock_(std::move(options.clock)),
       started_(clock_()),
-      handshakes_(loop, dataplane,
-                  {.engine = std::move(options.engine),
-                   .limits = ToLimits(config_.session),
-                   .clock = clock_,
-                   .hooks = {.epoch = [this](const NodeId& id) { return EpochOf(id); },
-                             .on_installed = [this](const auto& s) { OnInstalled(s); },
-                             .on_refused = [this](const auto& s,
-                                                  const auto& status) { OnRefused(s, status); },
-                             .on_failure = [this](const auto& f) { OnFailure(f); }}}),
+      handshakes_(
+          loop, dataplane,
+          {.engine = std::move(options.engine),
+           .limits = ToLimits(config_.session),
+           .clock = clock_,
+           .hooks = {
+               .epoch = [this](const NodeId& id) { return EpochOf(id); },
+               .on_installed = [this](const auto& s) { OnInstalled(s); },
+               .on_refused = [this](const auto& s, const auto& status) { OnRefused(s, status); },
+               .on_void = [this](const auto& s) { RemoveSession(s.peer, s.session_id); },
+               .on_failure = [this](const auto& f) { OnFailure(f); }}}),
       sync_(dataplane, peers_,
             {.node = [this] { return NodeMessage(); },
              .applied = [this] { OnApplied(); },
@@ -102,6 +111,7 @@ void Controller::OnDisconnected(const absl::Status& why) {
     spdlog::warn("dataplane {}: not connected: {}", config_.dataplane_socket, text);
   }
   connected_ = false;
+  adopted_ = false;
   ++connection_;
   disconnected_why_ = text;
   resync_timer_.cancel();
@@ -160,11 +170,20 @@ void Controller::Adopt(const dp::GetStateResponse& state) {
   for (const dp::PeerState& peer : state.peers()) {
     if (const auto id = NodeId::FromBytes(peer.peer_id())) theirs.emplace(*id, &peer);
   }
+  adopted_ = true;
+  const std::set<NodeId> not_to_adopt = std::exchange(not_to_adopt_, {});
   size_t adopted = 0;
   for (const auto& [name, peer] : peers_) {
     const auto found = theirs.find(peer->id());
     const bool had_session = !peer->sessions.empty();
-    AdoptSessions(*peer, found == theirs.end() ? nullptr : found->second);
+    const dp::PeerState* held = found == theirs.end() ? nullptr : found->second;
+    if (held != nullptr && not_to_adopt.contains(peer->id())) {
+      for (const dp::SessionState& session : held->sessions()) {
+        if (const auto id = IdOf(session)) RemoveSession(peer->id(), *id);
+      }
+      held = nullptr;
+    }
+    AdoptSessions(*peer, held);
     adopted += peer->sessions.size();
     if (!peer->sessions.empty()) continue;
     if ((restarted && had_session) || (peer->spec.keepalive_s > 0 && peer->endpoint.is_set())) {
@@ -189,9 +208,9 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
   peer.sessions.clear();
   if (state == nullptr) return;
   for (const dp::SessionState& session : state->sessions()) {
-    if (session.session_id().size() != SessionId().size()) continue;
-    LiveSession live;
-    std::ranges::copy(AsBytes(session.session_id()), live.id.begin());
+    const auto id = IdOf(session);
+    if (!id) continue;
+    LiveSession live{.id = *id};
     if (session.receive_channel_ids_size() > 0) {
       live.tag = noise::HandshakeEngine::TagOf(session.receive_channel_ids(0));
     }

@@ -132,6 +132,7 @@ class Controller : public DataplaneListener {
   void DropPeer(Peer& peer);
   void AfterChange(Peer& peer, const PeerSpec& before);
   void EndSessions(Peer& peer);
+  void RemoveSession(const NodeId& peer, const SessionId& id);
   uint64_t EpochOf(const NodeId& id) const;
   void Push();
   std::string ApiPeersFile() const { return config_.state_dir + "/peers.json"; }
@@ -152,6 +153,7 @@ class Controller : public DataplaneListener {
   std::string last_reload_error_;
 
   bool connected_ = false;   // the stream is open
+  bool adopted_ = false;     // and we know the sessions that the dataplane holds
   uint64_t connection_ = 0;  // answers of an older one mean nothing
   std::string disconnected_why_ = "not connected yet";
   std::string boot_id_;  // of the dataplane whose sessions we know
@@ -161,6 +163,7 @@ class Controller : public DataplaneListener {
   const std::chrono::milliseconds session_check_interval_;
   boost::asio::steady_timer session_check_timer_;
   std::set<NodeId> call_when_applied_;
+  std::set<NodeId> not_to_adopt_;      // what the dataplane holds of them is void
   std::set<NodeId> untold_endpoints_;  // configured anew, not yet pushed
 
   std::map<uint64_t, EchoDone> echoes_;

@@ -59,9 +59,14 @@ class ControllerTest : public ::testing::Test {
            peer.config.addresses[0].address.ToString() + "/32\"]\n" + more;
   }
   static std::string PskFile(const TestNode& node) {
-    const std::string file = node.directory.path() + "/psk";
+    std::string file = node.directory.path() + "/psk";
     EXPECT_TRUE(WriteFileAtomically(file, std::string(64, 'b'), 0600, Overwrite::kNo).ok());
     return file;
+  }
+  void Reconnect(TestNode& node) {
+    node.dataplane.Connect();
+    ASSERT_TRUE(loop_.RunUntil([&] { return node.Connected(); }));
+    loop_.Drain();
   }
   // `a_` calls `b_`; the dataplane of `node` has the session, but its controller does not know it
   // yet when the secret changes.
@@ -345,6 +350,35 @@ TEST_F(ControllerTest, AChangedPairSecretEndsASessionThatTheResponderInstalls) {
   ChangeSecretDuringInstallation(b_, a_);
   EXPECT_THAT(b_.dataplane.journal, ::testing::Not(::testing::Contains("send 6")))
       << "an answer that the other side would take for a session";
+}
+
+TEST_F(ControllerTest, DoesNotAdoptASessionOfAPairSecretThatChangedWhileDisconnected) {
+  StartBoth();
+  BringUp();
+  a_.dataplane.Disconnect();
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.Connected(); }));
+  WriteConfig(a_, PeerText(b_, "psk_file = \"" + PskFile(a_) + "\"\n"));
+  ASSERT_TRUE(a_.controller->Reload().ok());
+  ASSERT_EQ(a_.dataplane.sessions.size(), 1U);
+  Reconnect(a_);
+  EXPECT_TRUE(a_.dataplane.sessions.empty());
+  EXPECT_TRUE(a_.PeerNamed("b").sessions.empty());
+}
+
+TEST_F(ControllerTest, DoesNotAdoptAVoidSessionWhoseInstallationWasNeverAnswered) {
+  StartBoth();
+  a_.dataplane.hold_install_answers = true;
+  WantHandshake(a_, b_);
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.dataplane.sessions.empty(); }));
+  WriteConfig(a_, PeerText(b_, "psk_file = \"" + PskFile(a_) + "\"\n"));
+  ASSERT_TRUE(a_.controller->Reload().ok());
+  a_.dataplane.Disconnect();
+  a_.dataplane.AnswerInstalls();
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.Connected(); }));
+  loop_.Drain();
+  Reconnect(a_);
+  EXPECT_TRUE(a_.dataplane.sessions.empty());
+  EXPECT_TRUE(a_.PeerNamed("b").sessions.empty());
 }
 
 TEST_F(ControllerTest, APeerThatComesBackDoesNotInheritASessionThatWasBeingInstalled) {

@@ -71,16 +71,14 @@ void Handshakes::Install(const noise::EstablishedSession& session,
 
 bool Handshakes::OnAnswered(const noise::EstablishedSession& session, Asked asked,
                             const absl::Status& answer) {
-  if (asked.connection != connection_) {
-    options_.hooks.on_refused(session, absl::UnavailableError("the dataplane went away"));
+  if (asked.epoch == 0 || options_.hooks.epoch(session.peer) != asked.epoch) {
+    // Even when the answer is an error: perhaps only the answer was lost. It is no failure: what
+    // was agreed with the peer as it was says nothing about the peer as it is.
+    options_.hooks.on_void(session);
     return false;
   }
-  if (asked.epoch == 0 || options_.hooks.epoch(session.peer) != asked.epoch) {
-    // Even when the answer is an error: perhaps only the answer was lost. Nobody is told: what was
-    // agreed with the peer as it was says nothing about the peer as it is.
-    dataplane::v1::RemoveSessionRequest request;
-    request.set_session_id(AsString(session.session_id));
-    dataplane_.RemoveSession(request, [](const auto&) {});
+  if (asked.connection != connection_) {
+    options_.hooks.on_refused(session, absl::UnavailableError("the dataplane went away"));
     return false;
   }
   if (answer.ok()) {

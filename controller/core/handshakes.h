@@ -26,6 +26,8 @@ class Handshakes {
     // The dataplane holds the session now, and the peer is known and of the same epoch still.
     std::function<void(const noise::EstablishedSession&)> on_installed;
     std::function<void(const noise::EstablishedSession&, const absl::Status&)> on_refused;
+    // The dataplane may hold the session, and must not: its peer is of another epoch by now.
+    std::function<void(const noise::EstablishedSession&)> on_void;
     std::function<void(const noise::Failure&)> on_failure;
   };
   struct Options {

@@ -220,14 +220,22 @@ void Controller::AfterChange(Peer& peer, const PeerSpec& before) {
 }
 
 void Controller::EndSessions(Peer& peer) {
-  peer.epoch = ++epochs_;  // for those that are being installed
+  peer.epoch = ++epochs_;                          // for those that are being installed
+  if (!adopted_) not_to_adopt_.insert(peer.id());  // for those that we do not know of
   for (const LiveSession& session : std::exchange(peer.sessions, {})) {
     handshakes_.engine().ReleaseTag(session.tag);
-    dataplane::v1::RemoveSessionRequest request;
-    request.set_session_id(AsString(session.id));
-    // Refused when the session has ended by itself, which is as good.
-    dataplane_.RemoveSession(request, [](const auto&) {});
+    RemoveSession(peer.id(), session.id);
   }
+}
+
+void Controller::RemoveSession(const NodeId& peer, const SessionId& id) {
+  dataplane::v1::RemoveSessionRequest request;
+  request.set_session_id(AsString(id));
+  dataplane_.RemoveSession(request, [this, peer](const auto& response) {
+    // One that has ended by itself is as good.
+    if (response.ok() || absl::IsNotFound(response.status())) return;
+    not_to_adopt_.insert(peer);
+  });
 }
 
 uint64_t Controller::EpochOf(const NodeId& id) const {

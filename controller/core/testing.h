@@ -119,7 +119,7 @@ struct TestNode {
                                        .environment = loop.environment.get()},
                             .clock = [this] { return loop.now; },
                             .session_check_interval = session_check_interval});
-    const absl::Status status = controller->LoadPeers();
+    absl::Status status = controller->LoadPeers();
     controller->Start();
     return status;
   }

@@ -188,8 +188,8 @@ void FakeDataplane::EndSession(const std::string& session_id, dp::SessionEnded::
 
 void FakeDataplane::RemoveSession(const dp::RemoveSessionRequest& request,
                                   Callback<dp::RemoveSessionResponse> done) {
-  journal.emplace_back("remove session");
-  const bool known = sessions.erase(request.session_id()) > 0;
+  if (connected_) journal.emplace_back("remove session");
+  const bool known = connected_ && sessions.erase(request.session_id()) > 0;
   if (known) {
     for (auto& peer : *state.mutable_peers()) {
       auto& list = *peer.mutable_sessions();

@@ -22,7 +22,6 @@ namespace omni {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 
 struct Result {

@@ -44,6 +44,8 @@ struct Workers {
 Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_ptr<Aead>> aeads) {
   Workers out;
   const auto count = static_cast<uint32_t>(aeads.size());
+  out.all.reserve(count);
+  out.tuns.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     auto udp = std::make_unique<KernelUdpPort>(std::move(privileged.udp[i]));
     auto tun = std::make_unique<KernelTunPort>(std::move(privileged.tun.queues[i]));
@@ -57,6 +59,7 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
   std::vector<Worker*> siblings;
+  siblings.reserve(count);
   for (const auto& worker : out.all) siblings.push_back(worker.get());
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
@@ -112,12 +115,14 @@ absl::StatusOr<int> Run(const Options& options) {
     return DescribeFeatures(tso, uso, workers.tuns);
   };
   std::vector<const Worker*> readable;
+  readable.reserve(workers.all.size());
   for (const auto& worker : workers.all) readable.push_back(worker.get());
   DataplaneService service(hub, std::move(readable), std::move(info));
   ASSIGN_OR_RETURN(auto server,
                    UnixServer::Start(std::move(privileged.listener),
                                      {.uids = {privileged.controller_user.uid}}, {&service}));
   std::vector<std::thread> threads;
+  threads.reserve(workers.all.size());
   for (const auto& worker : workers.all) threads.emplace_back([&worker] { worker->Run(); });
   spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.all.size(),
                options.listen_port, options.tun, workers.all[0]->aead_name());

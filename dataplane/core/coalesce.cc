@@ -4,31 +4,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "common/byte_order.h"
 #include "dataplane/core/checksum.h"
+#include "dataplane/core/transport_header.h"
 
 namespace omni {
 namespace {
 
-constexpr size_t kIpv4Header = 20;
-constexpr size_t kIpv6Header = 40;
-constexpr size_t kUdpHeader = 8;
-constexpr size_t kTcpHeader = 20;
-constexpr uint8_t kTcpAck = 0x10;
-constexpr uint8_t kTcpPsh = 0x08;
 constexpr size_t kMaxPacketBytes = 65535;
-
-template <typename T>
-auto Load(const uint8_t* at) {
-  T out;
-  std::memcpy(&out, at, sizeof(out));
-  return out.value();
-}
-template <typename T, typename V>
-void Store(uint8_t* at, V value) {
-  const T wire(value);
-  std::memcpy(at, &wire, sizeof(wire));
-}
 
 bool Same(const uint8_t* a, const uint8_t* b, size_t from, size_t to) {
   return std::memcmp(a + from, b + from, to - from) == 0;
@@ -64,7 +46,7 @@ struct Coalescer::Candidate {
   size_t payload_bytes() const { return packet.size() - header_bytes; }
   bool is_v4() const { return packet[0] >> 4 == 4; }
   uint8_t* transport() const { return packet.data() + ip_bytes; }
-  uint16_t ip_id() const { return Load<Be16>(packet.data() + 4); }
+  uint16_t ip_id() const { return LoadField<Be16>(packet.data() + 4); }
   bool dont_fragment() const { return (packet[6] & 0x40) != 0; }
   // Whether the transport checksum is right: a super-packet's is made anew, and must not heal a
   // broken one.
@@ -90,12 +72,12 @@ Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPa
     const size_t tcp = (transport[12] >> 4) * 4U;
     out.header_bytes = out.ip_bytes + tcp;
     out.closes = (transport[13] & kTcpPsh) != 0;
-    out.sequence = Load<Be32>(transport + 4);
+    out.sequence = LoadField<Be32>(transport + 4);
     const bool plain = (transport[13] & ~kTcpPsh) == kTcpAck;
     if (!plain || tcp < kTcpHeader) return out;
   } else if (inner.protocol == kProtocolUdp && transport_bytes >= kUdpHeader) {
     out.header_bytes = out.ip_bytes + kUdpHeader;
-    const bool whole = Load<Be16>(transport + 4) == transport_bytes;
+    const bool whole = LoadField<Be16>(transport + 4) == transport_bytes;
     if (!whole || LoadWord(transport + 6) == 0) return out;
   } else {
     return out;
@@ -196,11 +178,11 @@ void Coalescer::Finish(Group& group, const Open& open) {
   const size_t total = group.header_bytes + open.payload_bytes;
   const auto transport_bytes = static_cast<uint32_t>(total - ip_bytes);
   if (v4) {
-    Store<Be16>(ip + 2, static_cast<uint16_t>(total));
+    StoreField<Be16>(ip + 2, static_cast<uint16_t>(total));
     StoreWord(ip + 10, 0);
     StoreWord(ip + 10, ChecksumFinish(ChecksumAdd({ip, kIpv4Header})));
   } else {
-    Store<Be16>(ip + 4, static_cast<uint16_t>(transport_bytes));
+    StoreField<Be16>(ip + 4, static_cast<uint16_t>(transport_bytes));
   }
   const uint8_t protocol = v4 ? ip[9] : ip[6];
   uint8_t* transport = ip + ip_bytes;
@@ -214,7 +196,7 @@ void Coalescer::Finish(Group& group, const Open& open) {
   } else {
     group.offload.kind = Offload::Kind::kUdp;
     group.offload.checksum_offset = 6;
-    Store<Be16>(transport + 4, static_cast<uint16_t>(transport_bytes));
+    StoreField<Be16>(transport + 4, static_cast<uint16_t>(transport_bytes));
   }
   const uint64_t pseudo = PseudoHeaderSum(InnerAddresses(group.first), protocol, transport_bytes);
   StoreWord(transport + group.offload.checksum_offset, ChecksumFold(pseudo));

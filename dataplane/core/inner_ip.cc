@@ -4,12 +4,10 @@
 #include <algorithm>
 
 #include "dataplane/core/checksum.h"
+#include "dataplane/core/transport_header.h"
 
 namespace omni {
 namespace {
-
-constexpr size_t kIpv4Header = 20;
-constexpr size_t kIpv6Header = 40;
 
 uint32_t Load16(const uint8_t* at) { return static_cast<uint32_t>(at[0]) << 8 | at[1]; }
 

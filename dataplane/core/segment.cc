@@ -4,33 +4,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "common/byte_order.h"
 #include "dataplane/core/checksum.h"
+#include "dataplane/core/transport_header.h"
 
 namespace omni {
 namespace {
-
-constexpr size_t kUdpHeader = 8;
-constexpr size_t kTcpHeader = 20;
-constexpr size_t kTcpSequence = 4;
-constexpr size_t kTcpFlags = 13;
-constexpr size_t kTcpChecksum = 16;
-constexpr size_t kUdpLength = 4;
-constexpr size_t kUdpChecksum = 6;
-constexpr uint8_t kTcpFin = 0x01;
-constexpr uint8_t kTcpPsh = 0x08;
-constexpr uint8_t kTcpCwr = 0x80;
-
-template <typename T>
-T Load(const uint8_t* at) {
-  T out;
-  std::memcpy(&out, at, sizeof(out));
-  return out;
-}
-template <typename T>
-void Store(uint8_t* at, const T& value) {
-  std::memcpy(at, &value, sizeof(value));
-}
 
 // Length of IP and transport headers, or 0 when they do not fit the kind.
 size_t HeaderBytes(std::span<const uint8_t> packet, const InnerPacket& inner, Offload::Kind kind) {
@@ -103,11 +81,11 @@ void Segmenter::Write(size_t index, uint8_t* out) const {
 
 void Segmenter::FixIp(size_t index, uint8_t* out, size_t bytes) const {
   if (out[0] >> 4 == 6) {
-    Store(out + 4, Be16(static_cast<uint16_t>(bytes - 40)));
+    StoreField<Be16>(out + 4, static_cast<uint16_t>(bytes - 40));
     return;
   }
-  Store(out + 2, Be16(static_cast<uint16_t>(bytes)));
-  Store(out + 4, Be16(static_cast<uint16_t>(Load<Be16>(out + 4).value() + index)));
+  StoreField<Be16>(out + 2, static_cast<uint16_t>(bytes));
+  StoreField<Be16>(out + 4, static_cast<uint16_t>(LoadField<Be16>(out + 4) + index));
   StoreWord(out + 10, 0);
   StoreWord(out + 10, ChecksumFinish(ChecksumAdd({out, (out[0] & 0x0fU) * 4U})));
 }
@@ -119,12 +97,12 @@ void Segmenter::FixTransport(size_t index, uint8_t* out, size_t bytes) const {
   if (protocol_ == kProtocolTcp) {
     field = kTcpChecksum;
     const auto skipped = static_cast<uint32_t>(index * segment_bytes_);
-    const uint32_t sequence = Load<Be32>(transport + kTcpSequence).value() + skipped;
-    Store(transport + kTcpSequence, Be32(sequence));
+    const uint32_t sequence = LoadField<Be32>(transport + kTcpSequence) + skipped;
+    StoreField<Be32>(transport + kTcpSequence, sequence);
     if (index + 1 < count_) transport[kTcpFlags] &= static_cast<uint8_t>(~(kTcpFin | kTcpPsh));
     if (index > 0) transport[kTcpFlags] &= static_cast<uint8_t>(~kTcpCwr);
   } else {
-    Store(transport + kUdpLength, Be16(static_cast<uint16_t>(length)));
+    StoreField<Be16>(transport + kUdpLength, static_cast<uint16_t>(length));
   }
   StoreWord(transport + field, 0);
   const uint64_t pseudo =

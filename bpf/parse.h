@@ -7,6 +7,7 @@
 #define OMNI_BPF_PARSE_H
 
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>

@@ -56,6 +56,7 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     parts.udp = std::move(udp);
     parts.tun = std::move(tun);
     parts.reports = &hub;
+    parts.control = privileged.kernel.get();
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
   std::vector<Worker*> siblings;
@@ -64,6 +65,11 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
   return out;
+}
+
+DataplaneInfo::Feature DescribeKernelPath(const Privileged& privileged) {
+  if (privileged.kernel == nullptr) return {"in_kernel", false, privileged.kernel_reason};
+  return {"in_kernel", true, privileged.kernel->Describe()};
 }
 
 std::vector<DataplaneInfo::Feature> DescribeFeatures(
@@ -106,13 +112,17 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link);
+  hub.SetKernel(privileged.kernel.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
                      .aead_backend = std::string(workers.all[0]->aead_name()),
                      .path_reason = "the only path of this version"};
-  info.features = [&workers, tso = privileged.tun.tso, uso = privileged.tun.uso] {
-    return DescribeFeatures(tso, uso, workers.tuns);
+  info.control_channels = privileged.kernel == nullptr ? 0 : 1;
+  info.features = [&workers, &privileged] {
+    auto features = DescribeFeatures(privileged.tun.tso, privileged.tun.uso, workers.tuns);
+    features.push_back(DescribeKernelPath(privileged));
+    return features;
   };
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());

@@ -136,6 +136,7 @@ void Controller::ReadInfo() {
         info_time_ = clock_();
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        handshakes_.engine().SetControlChannels(info_.control_channels() > 0 ? 1 : 0);
         Resync();
       });
 }

@@ -51,6 +51,9 @@ struct EstablishedSession {
   Role role = Role::kInitiator;
   std::vector<SessionChannel> receive;
   std::vector<SessionChannel> send;
+  // For small packets, where the receiving side offers one.
+  std::optional<SessionChannel> control_receive;
+  std::optional<SessionChannel> control_send;
   // Source of the authentic handshake message. An initiator may rely on it; for a responder it is
   // where the answer goes, and no reason to move the peer: its message proves nothing about now.
   Endpoint endpoint;
@@ -115,6 +118,8 @@ class HandshakeEngine {
   void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
   // The dataplane may have restarted with another number of workers.
   void SetWorkers(int workers);
+  // Whether our dataplane receives on control channels: 0 or 1.
+  void SetControlChannels(int channels);
 
   // Starts a handshake unless one is under way. Without an endpoint nothing happens until
   // SetEndpoint(), after which NextDeadline() is due at once.

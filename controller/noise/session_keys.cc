@@ -33,6 +33,11 @@ Key32 DeriveKey(const Key32& key, std::string_view label, std::span<const uint8_
   return out;
 }
 
+SessionChannel MakeChannel(const Key32& direction_key, uint64_t tag, uint8_t kind, int number) {
+  const auto index = static_cast<uint8_t>(kind << kChannelKindShift | number);
+  return {ChannelId(tag, index), DeriveKey(direction_key, kChannelKeyLabel, {&index, 1})};
+}
+
 }  // namespace
 
 Key32 CombinePsk(const Key32& cluster_psk, const std::optional<Key32>& pair_psk) {
@@ -63,11 +68,15 @@ std::vector<SessionChannel> MakeChannels(const Key32& direction_key, uint64_t ta
   std::vector<SessionChannel> channels;
   channels.reserve(static_cast<size_t>(count));
   for (int number = 0; number < count; ++number) {
-    const auto index = static_cast<uint8_t>(kKindL3Bulk << kChannelKindShift | number);
-    channels.push_back(
-        {ChannelId(tag, index), DeriveKey(direction_key, kChannelKeyLabel, {&index, 1})});
+    channels.push_back(MakeChannel(direction_key, tag, kKindL3Bulk, number));
   }
   return channels;
+}
+
+std::optional<SessionChannel> MakeControlChannel(const Key32& direction_key,
+                                                 const Offer& receiver) {
+  if (receiver.control_channels == 0) return std::nullopt;
+  return MakeChannel(direction_key, receiver.tag, kKindL3Control, 0);
 }
 
 }  // namespace omni::noise

@@ -24,6 +24,7 @@ struct DataplaneInfo {
   uint16_t listen_port = 0;
   std::string aead_backend;
   std::string path_reason;
+  uint32_t control_channels = 0;
   struct Feature {
     std::string name;
     bool active = false;

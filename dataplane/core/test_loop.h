@@ -22,6 +22,7 @@ class NoEvents final : public WorkerEvents {
   void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
   void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
+  void OnControlChannel(std::span<const uint8_t>, const ReceivedDatagram&) override {}
 };
 
 // `Port` is both a UdpPort and a TunPort. 10.77.0.0/24 is behind the node itself.

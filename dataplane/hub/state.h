@@ -62,6 +62,8 @@ struct SessionSpec {
   SessionRole role = SessionRole::kInitiator;
   std::vector<ChannelSpec> receive;
   std::vector<ChannelSpec> send;
+  std::optional<ChannelSpec> control_receive;
+  std::optional<ChannelSpec> control_send;
   Endpoint endpoint;
   SessionTimers timers;
 };

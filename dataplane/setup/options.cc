@@ -15,10 +15,11 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
+  std::string in_kernel = "auto";
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
-      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
-      "and becomes --user.\n"
+      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID (and CAP_BPF and "
+      "CAP_PERFMON for --in-kernel); it keeps CAP_NET_ADMIN and becomes --user.\n"
       "A controller (omni-controller) tells it what to do over --socket."};
   app.set_version_flag("--version", std::string("omni-dataplane ") + kVersion);
   app.add_option("--socket", o.socket, "Unix socket to serve the controller on")
@@ -37,6 +38,15 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "Cipher implementation; auto: the fastest that passes its self-test")
       ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
       ->capture_default_str();
+  app.add_option("--in-kernel", in_kernel,
+                 "Open and seal small packets inside the kernel; auto: where it can be, on: fail "
+                 "where not")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  app.add_option("--in-kernel-threshold", o.in_kernel_threshold,
+                 "Largest packet that the kernel seals, in bytes")
+      ->check(CLI::Range(0U, kMaxInKernelThreshold))
+      ->capture_default_str();
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -49,6 +59,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
+  if (in_kernel == "on") o.in_kernel = InKernel::kOn;
+  if (in_kernel == "off") o.in_kernel = InKernel::kOff;
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
   }

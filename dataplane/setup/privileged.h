@@ -13,6 +13,7 @@
 #include "dataplane/core/aead.h"
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
+#include "dataplane/kernel/kernel_path.h"
 #include "dataplane/setup/netlink_link.h"
 #include "dataplane/setup/options.h"
 
@@ -22,6 +23,8 @@ struct Privileged {
   KernelTunPort::Device tun;
   std::vector<KernelUdpPort::Sockets> udp;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<KernelPath> kernel;  // null: off
+  std::string kernel_reason;           // why it is off
   UnixListener listener;
   User controller_user;
 };

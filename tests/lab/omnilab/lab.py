@@ -36,6 +36,7 @@ class Options:
     secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
     start: bool = True         # start the daemons and wait until they are ready
     log_level: str = "info"
+    in_kernel: str = "auto"    # of each dataplane, or node name -> value
 
 
 def _check(options):
@@ -104,6 +105,8 @@ class Lab:
         for node in self.nodes:
             node.workers = options.workers
             node.log_level = options.log_level
+            node.in_kernel = (options.in_kernel if isinstance(options.in_kernel, str)
+                              else options.in_kernel.get(node.name, "auto"))
             config.make_directories(node)
             config.write_private(f"{node.directory}/secret",
                                  options.secrets.get(node.name, secret) + "\n")

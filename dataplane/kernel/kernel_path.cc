@@ -80,8 +80,7 @@ KernelPath::KernelPath(const KernelOptions& options, std::unique_ptr<KernelObjec
 
 std::string KernelPath::Describe() const {
   const std::lock_guard lock(mutex_);
-  return fmt::format("packets up to {} bytes; {} interfaces, by {}", options_.threshold,
-                     attached_.size(),
+  return fmt::format("packets up to {} bytes, by {}", options_.threshold,
                      tun_.kind() == Attachment::Kind::kLink ? "TCX links" : "clsact filters");
 }
 
@@ -233,6 +232,7 @@ void KernelPath::Maintain() {
 void KernelPath::FollowInterfaces() {
   std::set<int> wanted = underlay_->Interfaces();
   wanted.erase(static_cast<int>(options_.tun_index));
+  const size_t before = attached_.size();
   std::erase_if(attached_, [&](const auto& entry) { return !wanted.contains(entry.first); });
   std::erase_if(refused_, [&](int index) { return !wanted.contains(index); });
   for (const int index : wanted) {
@@ -246,6 +246,10 @@ void KernelPath::FollowInterfaces() {
       // Datagrams that come in there are opened all the same, by way of user space.
       spdlog::warn("{}", Message(attachment.status()));
     }
+  }
+  if (attached_.size() != before) {
+    spdlog::info("in-kernel path: watching {} interface{}", attached_.size(),
+                 attached_.size() == 1 ? "" : "s");
   }
 }
 

@@ -27,7 +27,7 @@ class KernelPath final : public KernelControl, public ControlOpener {
   // Loads the programs and attaches them to the TUN and to all interfaces that are there.
   static absl::StatusOr<std::unique_ptr<KernelPath>> Open(const KernelOptions& options);
 
-  // "up to 512 bytes, on links of 2 interfaces", for people.
+  // "packets up to 512 bytes, by TCX links", for people.
   std::string Describe() const;
 
   // KernelControl.

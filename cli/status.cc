@@ -30,8 +30,12 @@ void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& 
                     {"  UDP port", fmt::format("{}", dataplane.listen_port())},
                     {"  Workers", fmt::format("{}", dataplane.workers())},
                     {"  Path", WithReason(dataplane.path(), dataplane.path_reason())},
-                    {"  AEAD", dataplane.aead_backend()},
                     {"  Generation", fmt::format("{}", dataplane.generation())}});
+  for (const auto& cipher : dataplane.ciphers()) {
+    out << fmt::format("  {}: by {}, {} ns for 64 bytes, {} ns for 1420, {}\n", cipher.name(),
+                       cipher.backend(), cipher.ns_64(), cipher.ns_1420(),
+                       cipher.offered() ? "offered to peers" : "not offered to peers");
+  }
   for (const auto& feature : dataplane.features()) {
     out << fmt::format("  {}: {}\n", feature.name(),
                        WithReason(feature.active() ? "on" : "off", feature.reason()));

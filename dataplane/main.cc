@@ -14,6 +14,7 @@
 #include "common/status.h"
 #include "dataplane/api/service.h"
 #include "dataplane/hub/hub.h"
+#include "dataplane/setup/aead_choice.h"
 #include "dataplane/setup/options.h"
 #include "dataplane/setup/privileged.h"
 #include "dataplane/worker/worker.h"
@@ -82,6 +83,13 @@ std::vector<DataplaneInfo::Feature> DescribeFeatures(
              : "the TUN device refused a super-packet; packets are written one by one"}};
 }
 
+void LogCiphers(const std::vector<CipherSpeed>& ciphers) {
+  for (const CipherSpeed& speed : ciphers) {
+    spdlog::info("{}: by {}, {} ns for 64 bytes, {} ns for 1,420", CipherName(speed.cipher),
+                 AeadBackendName(speed.backend), speed.ns_64, speed.ns_1420);
+  }
+}
+
 // Ticks until a signal or a worker ends it. Gives the exit code.
 int TickUntilEnd(Hub& hub, const sigset_t& signals) {
   for (;;) {
@@ -102,14 +110,15 @@ absl::StatusOr<int> Run(const Options& options) {
   RETURN_IF_ERROR(InitLogging("omni-dataplane", options.log_level));
   if (sodium_init() < 0) return absl::InternalError("libsodium did not initialise");
   const sigset_t signals = BlockSignals();
-  ASSIGN_OR_RETURN(auto aeads, MakeAeads(options));
+  ASSIGN_OR_RETURN(AeadChoice choice, ChooseAeads(options.aead, options.workers));
+  LogCiphers(choice.ciphers);
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link);
-  const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
+  const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
-                     .aead_backend = std::string(workers.all[0]->aead_name()),
+                     .ciphers = choice.ciphers,
                      .path_reason = "the only path of this version"};
   info.features = [&workers, tso = privileged.tun.tso, uso = privileged.tun.uso] {
     return DescribeFeatures(tso, uso, workers.tuns);
@@ -124,8 +133,8 @@ absl::StatusOr<int> Run(const Options& options) {
   std::vector<std::thread> threads;
   threads.reserve(workers.all.size());
   for (const auto& worker : workers.all) threads.emplace_back([&worker] { worker->Run(); });
-  spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.all.size(),
-               options.listen_port, options.tun, workers.all[0]->aead_name());
+  spdlog::info("ready: {} workers, UDP port {}, TUN {}", workers.all.size(), options.listen_port,
+               options.tun);
   sd_notify(0, "READY=1");
   const int code = TickUntilEnd(hub, signals);
   sd_notify(0, "STOPPING=1");

@@ -136,8 +136,14 @@ void Controller::ReadInfo() {
         info_time_ = clock_();
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        OfferCiphers();
         Resync();
       });
+}
+
+void Controller::OfferCiphers() {
+  offered_ciphers_ = CiphersToOffer(config_.session.cipher, info_);
+  handshakes_.engine().SetCiphers(offered_ciphers_);
 }
 
 void Controller::Resync() {
@@ -206,6 +212,7 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
   noise::HandshakeEngine& engine = handshakes_.engine();
   for (const LiveSession& session : peer.sessions) engine.ReleaseTag(session.tag);
   peer.sessions.clear();
+  peer.cipher.reset();
   if (state == nullptr) return;
   for (const dp::SessionState& session : state->sessions()) {
     const auto id = IdOf(session);
@@ -214,7 +221,9 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
     if (session.receive_channel_ids_size() > 0) {
       live.tag = noise::HandshakeEngine::TagOf(session.receive_channel_ids(0));
     }
+    live.cipher = FromProto(session.cipher()).value_or(live.cipher);
     live.confirmed = session.slot() != dp::SESSION_SLOT_NEXT;
+    if (session.slot() == dp::SESSION_SLOT_CURRENT) peer.cipher = live.cipher;
     engine.ReserveTag(live.tag);
     peer.sessions.push_back(live);
     const Instant since = clock_() - std::chrono::milliseconds(session.age_ms());

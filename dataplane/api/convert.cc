@@ -168,11 +168,18 @@ uint64_t Milliseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
 
+absl::StatusOr<Cipher> ReadCipher(v1::Cipher cipher, std::string_view field) {
+  for (const Cipher known : kAllCiphers) {
+    if (cipher == WriteCipher(known)) return known;
+  }
+  return Invalid(field, "{} is not known", static_cast<int>(cipher));
+}
+
 v1::SessionState WriteSession(const SessionView& view) {
   v1::SessionState out;
   out.set_session_id(AsString(view.id));
   out.set_role(view.role == SessionRole::kInitiator ? v1::ROLE_INITIATOR : v1::ROLE_RESPONDER);
-  out.set_cipher(v1::CIPHER_CHACHA20_POLY1305);
+  out.set_cipher(WriteCipher(view.cipher));
   switch (view.slot) {
     case SessionSlot::kCurrent:
       out.set_slot(v1::SESSION_SLOT_CURRENT);
@@ -307,15 +314,23 @@ absl::StatusOr<SessionSpec> ReadSession(const v1::InstallSessionRequest& request
   }
   out.role =
       request.role() == v1::ROLE_INITIATOR ? SessionRole::kInitiator : SessionRole::kResponder;
-  if (request.cipher() != v1::CIPHER_CHACHA20_POLY1305) {
-    return Invalid("cipher", "{} is not supported", static_cast<int>(request.cipher()));
-  }
+  ASSIGN_OR_RETURN(out.cipher, ReadCipher(request.cipher(), "cipher"));
   ASSIGN_OR_RETURN(out.receive, ReadChannels(request.receive(), "receive"));
   ASSIGN_OR_RETURN(out.send, ReadChannels(request.send(), "send"));
   if (!request.has_endpoint()) return Invalid("endpoint", "is missing");
   ASSIGN_OR_RETURN(out.endpoint, ReadEndpoint(request.endpoint(), "endpoint"));
   ASSIGN_OR_RETURN(out.timers, ReadTimers(request.limits()));
   return out;
+}
+
+v1::Cipher WriteCipher(Cipher cipher) {
+  switch (cipher) {
+    case Cipher::kChaCha20Poly1305:
+      return v1::CIPHER_CHACHA20_POLY1305;
+    case Cipher::kAes256Gcm:
+      return v1::CIPHER_AES_256_GCM;
+  }
+  return v1::CIPHER_UNSPECIFIED;
 }
 
 v1::GetStateResponse WriteState(const StateView& view) {

@@ -22,7 +22,7 @@ class EventQueue;
 struct DataplaneInfo {
   std::string tun_name;
   uint16_t listen_port = 0;
-  std::string aead_backend;
+  std::vector<CipherSpeed> ciphers;
   std::string path_reason;
   struct Feature {
     std::string name;

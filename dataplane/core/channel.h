@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bpf/abi.h"
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/secret.h"
 #include "dataplane/core/drop.h"
@@ -36,6 +37,7 @@ struct ReceiveChannel {
   ChannelId id = 0;
   Instant reject_at;
   PeerIndex peer = kNoPeer;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   bool confirmed = true;  // false: the first authentic packet is reported
   Counter64 packets;
   // What only lookups of the hub touch.
@@ -46,6 +48,7 @@ struct ReceiveChannel {
 struct SendChannel {
   Key32 key;
   ChannelId id = 0;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   // The next counter. ORDER: written by the owning worker alone.
   Counter64 counter;
 };

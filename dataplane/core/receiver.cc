@@ -63,7 +63,8 @@ void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& 
   if (jobs_.size() == kMaxJobs) OpenPending(now);
   jobs_.push_back({.key = &channel.key,
                    .header = datagram.data(),
-                   .text_bytes = static_cast<uint32_t>(datagram.size() - OMNI_DATA_OVERHEAD)});
+                   .text_bytes = static_cast<uint32_t>(datagram.size() - OMNI_DATA_OVERHEAD),
+                   .cipher = channel.cipher});
   pending_.push_back({.channel = &channel, .origin = &origin});
 }
 

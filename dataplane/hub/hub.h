@@ -84,6 +84,7 @@ class Hub final : public WorkerReports {
     SessionHandle handle = 0;
     SessionId id{};
     SessionRole role = SessionRole::kInitiator;
+    Cipher cipher = Cipher::kChaCha20Poly1305;
     Instant created;
     SessionTimers timers;
     std::vector<std::shared_ptr<ReceiveChannel>> receive;

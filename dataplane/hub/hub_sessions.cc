@@ -21,6 +21,10 @@ constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
 }  // namespace
 
 absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const {
+  if (!workers_.front()->supports(spec.cipher)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cipher: {} is not supported here", CipherName(spec.cipher)));
+  }
   // An id names one key.
   for (const ChannelSpec& channel : spec.receive) {
     if (receive_ids_.contains(channel.id)) {
@@ -40,12 +44,14 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
   session->handle = next_handle_++;
   session->id = spec.id;
   session->role = spec.role;
+  session->cipher = spec.cipher;
   session->created = now;
   session->timers = spec.timers;
   for (ChannelSpec& from : spec.receive) {
     auto channel = std::make_shared<ReceiveChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     channel->reject_at = now + spec.timers.reject_after;
     channel->peer = peer.index;
     channel->confirmed = spec.role == SessionRole::kInitiator;
@@ -59,6 +65,7 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
     auto channel = std::make_shared<SendChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     session->send.push_back(std::move(channel));
   }
   return session;
@@ -250,8 +257,11 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) {
 }
 
 SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) {
-  SessionView out{
-      .id = session.id, .role = session.role, .slot = slot, .age = now - session.created};
+  SessionView out{.id = session.id,
+                  .role = session.role,
+                  .slot = slot,
+                  .cipher = session.cipher,
+                  .age = now - session.created};
   for (const auto& channel : session.receive) {
     out.receive.push_back(channel->id);
     out.rx_packets += channel->packets.value();

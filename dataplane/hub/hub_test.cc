@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/status.h"
 #include "dataplane/core/test_packets.h"
 #include "dataplane/worker/test_node.h"
 
@@ -44,11 +45,13 @@ NodeSpec Node(const char* address) {
 
 // A hub with one worker.
 struct HubNode {
-  HubNode(MemoryWire& wire, const Endpoint& own) : hub(link) {
+  HubNode(MemoryWire& wire, const Endpoint& own,
+          std::unique_ptr<Aead> aead = *MakeAead(AeadBackend::kOpenSsl))
+      : hub(link) {
     auto udp_port = std::make_unique<MemoryUdpPort>(wire, own);
     auto tun_port = std::make_unique<MemoryTunPort>();
     tun = tun_port.get();
-    worker = std::make_unique<Worker>(Worker::Parts{.aead = *MakeAead(AeadBackend::kLibsodium),
+    worker = std::make_unique<Worker>(Worker::Parts{.aead = std::move(aead),
                                                     .udp = std::move(udp_port),
                                                     .tun = std::move(tun_port),
                                                     .reports = &hub});
@@ -112,9 +115,12 @@ class HubTest : public ::testing::Test {
     return out;
   }
   // As after a handshake that a started.
-  void Connect(uint8_t n = 1) {
-    ASSERT_TRUE(b_.hub.InstallSession(Session(n, SessionRole::kResponder, false), now_).ok());
-    ASSERT_TRUE(a_.hub.InstallSession(Session(n, SessionRole::kInitiator, true), now_).ok());
+  void Connect(uint8_t n = 1, Cipher cipher = Cipher::kChaCha20Poly1305) {
+    SessionSpec at_a = Session(n, SessionRole::kInitiator, true);
+    SessionSpec at_b = Session(n, SessionRole::kResponder, false);
+    at_a.cipher = at_b.cipher = cipher;
+    ASSERT_TRUE(b_.hub.InstallSession(std::move(at_b), now_).ok());
+    ASSERT_TRUE(a_.hub.InstallSession(std::move(at_a), now_).ok());
     Settle();
   }
   void Settle() {
@@ -182,6 +188,53 @@ TEST_F(HubTest, RefusesAChannelIdThatIsInUse) {
   other.id = {9};
   EXPECT_EQ(a_.hub.InstallSession(std::move(other), now_).code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(HubTest, ARekeyMayChangeTheCipher) {
+  const auto ciphers = [](const HubNode& node, Instant now) {
+    std::vector<Cipher> out;
+    for (const SessionView& session : node.hub.GetState(now).peers[0].sessions) {
+      out.push_back(session.cipher);
+    }
+    return out;
+  };
+  Connect(1);
+  SendFromA();
+  Connect(2, Cipher::kAes256Gcm);
+  EXPECT_EQ(ciphers(a_, now_), (std::vector{Cipher::kAes256Gcm, Cipher::kChaCha20Poly1305}));
+  EXPECT_EQ(ciphers(b_, now_), ciphers(a_, now_));
+  SendFromA();
+  SendFromB();
+  Connect(3);
+  SendFromA();
+  EXPECT_EQ(ciphers(b_, now_), (std::vector{Cipher::kChaCha20Poly1305, Cipher::kAes256Gcm}));
+  EXPECT_EQ(b_.tun->to_host.size(), 3U);
+  EXPECT_EQ(a_.tun->to_host.size(), 1U);
+}
+
+TEST_F(HubTest, EndsThatDoNotAgreeOnTheCipherDoNotUnderstandEachOther) {
+  ASSERT_TRUE(b_.hub.InstallSession(Session(1, SessionRole::kResponder, false), now_).ok());
+  SessionSpec at_a = Session(1, SessionRole::kInitiator, true);
+  at_a.cipher = Cipher::kAes256Gcm;
+  ASSERT_TRUE(a_.hub.InstallSession(std::move(at_a), now_).ok());
+  Settle();
+  EXPECT_EQ(b_.worker->drops().value(DropReason::rx_bad_tag), 1U);
+  EXPECT_EQ(SlotOf(b_, 1), SessionSlot::kNext);  // not confirmed
+}
+
+TEST_F(HubTest, RefusesACipherThatItsWorkersDoNotHave) {
+  Aead::Engines engines;
+  engines[0] = *MakeCipherEngine(Cipher::kChaCha20Poly1305, AeadBackend::kLibsodium);
+  HubNode node(wire_, endpoint_a_, std::make_unique<Aead>(std::move(engines)));
+  StateChange change{.generation = 1, .node = Node("10.77.0.1/24")};
+  change.upsert.push_back(Spec(2, {"10.77.0.2/32"}));
+  ASSERT_TRUE(node.hub.ApplyState(change).ok());
+  SessionSpec session = Session(1, SessionRole::kInitiator, true);
+  session.cipher = Cipher::kAes256Gcm;
+  const absl::Status status = node.hub.InstallSession(std::move(session), now_);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Message(status), "cipher: aes-256-gcm is not supported here");
+  EXPECT_TRUE(node.hub.InstallSession(Session(1, SessionRole::kInitiator, true), now_).ok());
 }
 
 TEST_F(HubTest, ARekeyKeepsTheOldSessionReceiving) {

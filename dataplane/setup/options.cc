@@ -34,8 +34,9 @@ ParsedOptions ParseOptions(int argc, char** argv) {
       ->check(CLI::Range(0U, kMaxWorkers))
       ->capture_default_str();
   app.add_option("--aead", aead,
-                 "Cipher implementation; auto: the fastest that passes its self-test")
-      ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
+                 "Implementation of the ciphers; auto: for each the fastest that passes its "
+                 "self-test")
+      ->check(CLI::IsMember({"auto", "ipsec-mb", "openssl", "libsodium"}))
       ->capture_default_str();
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
@@ -46,7 +47,7 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     out.exit_code = app.exit(error) == 0 ? 0 : 2;
   }
-  for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
+  for (const AeadBackend backend : kAllAeadBackends) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
   if (o.workers == 0) {

@@ -3,7 +3,6 @@
 
 #include <sys/capability.h>
 
-#include "common/log.h"
 #include "common/status.h"
 
 namespace omni {
@@ -19,25 +18,6 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
   return Privileged{std::move(tun), std::move(udp), std::move(link), std::move(listener),
                     std::move(controller_user)};
-}
-
-absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options) {
-  std::vector<AeadBackend> candidates = AvailableAeadBackends();
-  if (options.aead) candidates = {*options.aead};
-  absl::Status last = absl::UnavailableError("no AEAD backend");
-  for (const AeadBackend backend : candidates) {
-    std::vector<std::unique_ptr<Aead>> out;
-    last = absl::OkStatus();
-    while (last.ok() && out.size() < options.workers) {
-      auto aead = MakeAead(backend);
-      last = aead.status();
-      if (last.ok()) last = SelfTestAead(**aead);
-      if (last.ok()) out.push_back(*std::move(aead));
-    }
-    if (last.ok()) return out;
-    spdlog::error("{}", Message(last));
-  }
-  return last;
 }
 
 }  // namespace omni

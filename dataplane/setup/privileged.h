@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "common/privileges.h"
 #include "common/rpc/unix_server.h"
-#include "dataplane/core/aead.h"
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
 #include "dataplane/setup/netlink_link.h"
@@ -28,8 +27,5 @@ struct Privileged {
 
 // Opens all and drops privileges. The error is one line naming object and cause.
 absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options);
-
-// One self-tested AEAD per worker, of the wanted backend or the first that passes.
-absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options);
 
 }  // namespace omni

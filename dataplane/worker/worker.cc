@@ -127,6 +127,7 @@ void Worker::AddPeer(PeerIndex index, std::shared_ptr<PeerActivity> activity) {
 
 void Worker::RemovePeer(PeerIndex index) {
   sender_.DropWaiting(index);
+  sender_.SetSession(index, nullptr, now_);
   tables_.peers[index] = {};
 }
 
@@ -137,6 +138,11 @@ void Worker::SetPath(PeerIndex index, const UdpPath& path) {
 void Worker::AddChannel(std::shared_ptr<ReceiveChannel> channel) {
   const ChannelId id = channel->id;
   tables_.channels.insert_or_assign(id, std::move(channel));
+}
+
+void Worker::RemoveChannel(ChannelId id) {
+  tables_.channels.erase(id);
+  parts_.aead->Forget(id);
 }
 
 void Worker::SetSession(PeerIndex index, std::shared_ptr<const SendSession> session) {

@@ -55,7 +55,7 @@ class Worker final : public WorkerEvents {
   void RunOnce(Instant now);
 
   Mailbox<Worker>& mailbox() { return mailbox_; }
-  std::string_view aead_name() const { return parts_.aead->name(); }
+  bool supports(Cipher cipher) const { return parts_.aead->Supports(cipher); }
   const DropCounters& drops() const { return tables_.drops; }
   const WorkerCounters& counters() const { return counters_; }
 
@@ -66,7 +66,7 @@ class Worker final : public WorkerEvents {
   void RemovePeer(PeerIndex index);
   void SetPath(PeerIndex index, const UdpPath& path);
   void AddChannel(std::shared_ptr<ReceiveChannel> channel);
-  void RemoveChannel(ChannelId id) { tables_.channels.erase(id); }
+  void RemoveChannel(ChannelId id);
   void SetSession(PeerIndex index, std::shared_ptr<const SendSession> session);
   void SendKeepalive(PeerIndex index);
   // An echo request of 24 + padding bytes; `token` comes back in EchoReplied().

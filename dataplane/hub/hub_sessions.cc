@@ -218,7 +218,7 @@ void Hub::TickPeer(Peer& peer, Instant now) {
   std::optional<CurrentSession> session;
   if (peer.current) {
     const bool used_up = std::ranges::any_of(peer.current->send, [](const auto& channel) {
-      return channel->counter.value() >= OMNI_REKEY_AFTER_MESSAGES;
+      return channel->counter.value() >= RekeyAfterMessages(channel->cipher);
     });
     session = CurrentSession{.role = peer.current->role,
                              .created = peer.current->created,

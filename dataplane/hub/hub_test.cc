@@ -193,9 +193,8 @@ TEST_F(HubTest, RefusesAChannelIdThatIsInUse) {
 TEST_F(HubTest, ARekeyMayChangeTheCipher) {
   const auto ciphers = [](const HubNode& node, Instant now) {
     std::vector<Cipher> out;
-    for (const SessionView& session : node.hub.GetState(now).peers[0].sessions) {
-      out.push_back(session.cipher);
-    }
+    const StateView state = node.hub.GetState(now);
+    for (const SessionView& session : state.peers[0].sessions) out.push_back(session.cipher);
     return out;
   };
   Connect(1);

@@ -109,6 +109,7 @@ class ConnectedPair {
     node.worker->AddPeer(kOther, std::make_shared<PeerActivity>());
     node.worker->SetRoutes(std::make_shared<RouteTable>(routes));
     node.worker->SetPath(kOther, {.remote = other});
+    node.worker->SetPathMtu(kOther, {.remote = other}, {.whole = 65535});
     node.worker->AddChannel(std::move(in));
     node.worker->SetSession(kOther, std::move(session));
   }

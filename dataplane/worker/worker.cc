@@ -214,7 +214,7 @@ void Worker::OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Insta
   std::memcpy(&stamp, echo.stamp, sizeof(stamp));
   const auto now_ns = static_cast<uint64_t>(now.time_since_epoch().count());
   if (stamp.value() > now_ns) return;  // not one of ours; the hub would not know the token either
-  parts_.reports->EchoReplied(peer, token.value(), Duration(now_ns - stamp.value()));
+  parts_.reports->EchoReplied(peer, token.value(), Duration(now_ns - stamp.value()), now);
 }
 
 void Worker::OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) {

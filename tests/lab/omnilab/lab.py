@@ -25,7 +25,7 @@ PROGRAMS = ("omni-dataplane", "omni-controller", "omnictl")
 @dataclass
 class Options:
     topology: str = "pair"
-    count: int = None
+    arguments: tuple = ()  # of the topology, as text
     name: str = None           # None: the topology's
     build: str = "build/release"
     underlay: str = "v4"       # family of the configured endpoints
@@ -69,7 +69,7 @@ class Lab:
         options.name = options.name or options.topology
         options.build = os.path.join(REPOSITORY, options.build)
         _check(options)
-        topology = topologies.plan(options.topology, options.name, options.count)
+        topology = topologies.plan(options.topology, options.name, options.arguments)
         lab = Lab(options.name, topology, options.build)
         os.makedirs(ROOT, mode=0o755, exist_ok=True)
         try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is connected to whom: plans of namespaces and links, and their making.
 
-    pair        n1 eth0 ------- eth0 n2
+    pair        n1 eth0 ------- eth0 n2     or, with faults:  n1 eth0 - omni-lab-wire - eth0 n2
 
     star N      n1 eth0 --+
                 n2 eth0 --+-- br0 (in a namespace "switch" of its own)
@@ -94,20 +94,29 @@ def plan(kind, lab, arguments=()):
     return Topology(kind, nodes, f"{prefix}-switch" if kind == "star" else "")
 
 
-def build(topology):
-    """Makes namespaces and links; whatever fails, remove() cleans up."""
+def build(topology, wire=None):
+    """Makes namespaces and links; whatever fails, remove() cleans up. `wire`: makes the cable of a
+    pair from two devices ("NAMESPACE/NAME"), instead of veth."""
     ip_batch([f"netns add {namespace}" for namespace in topology.namespaces])
     for namespace in topology.namespaces:
         # Without duplicate address detection, addresses are usable at once.
         run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
             "net.ipv6.conf.default.accept_dad=0")
-    {"pair": _build_pair, "star": _build_star, "routed": routed.build, "nat": nat.build}[topology.kind](topology)
+    if wire and topology.kind != "pair":
+        raise LabError(f"topology {topology.kind}: only a pair can have a wire with faults")
+    if topology.kind == "pair":
+        _build_pair(topology, wire)
+    else:
+        {"star": _build_star, "routed": routed.build, "nat": nat.build}[topology.kind](topology)
 
 
-def _build_pair(topology):
+def _build_pair(topology, wire):
     first, second = topology.nodes
-    ip_batch([f"link add eth0 netns {first.namespace} type veth "
-              f"peer name eth0 netns {second.namespace}"])
+    if wire:
+        wire(f"{first.namespace}/eth0", f"{second.namespace}/eth0")
+    else:
+        ip_batch([f"link add eth0 netns {first.namespace} type veth "
+                  f"peer name eth0 netns {second.namespace}"])
     _bring_up(topology)
 
 

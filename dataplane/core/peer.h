@@ -30,7 +30,7 @@ inline bool IsSameWay(const UdpPath& a, const UdpPath& b) {
   return a.remote == b.remote && (a.local == b.local || !a.local || !b.local);
 }
 
-// The largest inner packets for a peer: what its path carries. docs/PROTOCOL.md, section 8.
+// The largest inner packets for a peer: what its path carries. docs/PROTOCOL.md, section 9.
 struct PathMtu {
   // LIMIT: 1,280 bytes outside, as every IPv6 link carries, less IPv6, UDP and our header. Nothing
   // else is assumed of a path before it was probed.

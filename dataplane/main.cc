@@ -114,7 +114,7 @@ absl::StatusOr<int> Run(const Options& options) {
   LogCiphers(choice.ciphers);
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
-  Hub hub(*privileged.link);
+  Hub hub(*privileged.link, *privileged.underlay);
   const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,

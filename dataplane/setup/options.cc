@@ -60,6 +60,7 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   app.add_option("--disable-offload", disabled,
                  "Do without these abilities of the kernel, separated by commas: " + OffloadList())
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Validator(CheckOffload, "OFFLOAD"));
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))

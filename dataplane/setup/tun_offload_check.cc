@@ -141,10 +141,10 @@ class HostSocket {
   }
 
   // One datagram, or what a stream has; empty when nothing comes.
-  Bytes Receive() const {
+  Bytes Receive(Duration patience = kPatience) const {
     pollfd poller = {fd(), POLLIN, 0};
     Bytes out(65536);
-    if (poll(&poller, 1, static_cast<int>(kPatience / 1ms)) <= 0) return {};
+    if (poll(&poller, 1, static_cast<int>(patience / 1ms)) <= 0) return {};
     const ssize_t n = recv(fd(), out.data(), out.size(), 0);
     out.resize(n > 0 ? static_cast<size_t>(n) : 0);
     return out;
@@ -262,6 +262,18 @@ class Conversation {
   uint32_t expected_ = 0;  // of the host's next byte
 };
 
+// The kernel puts an address to use some time after it took it (IPv6's in a task of its own): until
+// one plain datagram of the peer reaches the host.
+absl::Status AwaitDelivery(Probe& probe, const Family& family) {
+  ASSIGN_OR_RETURN(const HostSocket host, HostSocket::Open(family, SOCK_DGRAM));
+  constexpr Duration kTry = std::chrono::milliseconds(5);
+  for (Duration waited{}; waited < kPatience; waited += kTry) {
+    std::vector<ProbePacket> packets = {ProbePacket::MakeUdp(host.flow(), ProbeBytes(1))};
+    if (probe.Write(packets) && !host.Receive(kTry).empty()) return absl::OkStatus();
+  }
+  return absl::UnavailableError("the host takes no packet");
+}
+
 // Datagrams of the peer must reach the host's socket, joined and taken apart again.
 absl::Status CheckUdpWriting(Probe& probe, const Family& family) {
   ASSIGN_OR_RETURN(const HostSocket host, HostSocket::Open(family, SOCK_DGRAM));
@@ -337,10 +349,10 @@ void CheckTunOffloads(OffloadFindings& findings) {
   CheckResult tcp;
   CheckResult udp;
   const auto probe = OpenProbe();
-  const absl::Status missing =
-      absl::UnavailableError(fmt::format("no TUN device to try: {}", Message(probe.status())));
   for (const Family& family : {kV4, kV6}) {
-    if (!probe.ok()) {
+    const absl::Status ready = probe.ok() ? AwaitDelivery(**probe, family) : probe.status();
+    if (!ready.ok()) {
+      const absl::Status missing = absl::UnavailableError(fmt::format("{}", Message(ready)));
       for (CheckResult* result : {&tso, &uso, &tcp, &udp}) result->Add(missing);
       continue;
     }

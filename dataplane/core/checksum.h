@@ -11,7 +11,7 @@
 namespace omni {
 
 // Ones' complement sum of `bytes` added to `sum`, not folded. An odd last byte counts as if a zero
-// followed it.
+// followed it. A sum of less than 2^16 bytes stays below 2^46: sums may be added up without care.
 uint64_t ChecksumAdd(std::span<const uint8_t> bytes, uint64_t sum = 0);
 
 // Folds a sum to 16 bits, in memory order. Not complemented.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/core/inner_ip.h"
 
-#include <algorithm>
+#include <cstring>
 
 #include "dataplane/core/checksum.h"
 #include "dataplane/core/transport_header.h"
@@ -33,17 +33,25 @@ uint32_t PortsOf(std::span<const uint8_t> packet, const InnerPacket& inner) {
   return ports;
 }
 
+size_t Ipv4HeaderBytes(std::span<const uint8_t> p) { return (p[0] & 0x0fU) * 4U; }
+
+bool IsWholeIpv4(std::span<const uint8_t> p) {
+  if (p.size() < kIpv4Header) return false;
+  const size_t header = Ipv4HeaderBytes(p);
+  return header >= kIpv4Header && header <= p.size() && Load16(&p[2]) == p.size();
+}
+
 std::optional<InnerPacket> ParseIpv4(std::span<const uint8_t> p) {
-  if (p.size() < kIpv4Header) return std::nullopt;
-  const size_t header = (p[0] & 0x0fU) * 4U;
-  if (header < kIpv4Header || header > p.size() || Load16(&p[2]) != p.size()) return std::nullopt;
-  InnerPacket out;
-  out.source = *IpAddress::FromBytes(p.subspan(12, 4));
-  out.destination = *IpAddress::FromBytes(p.subspan(16, 4));
-  out.traffic_class = p[1];
-  out.protocol = p[9];
-  out.is_fragment = (Load16(&p[6]) & 0x3fffU) != 0;  // more fragments, or an offset
-  out.transport_offset = static_cast<uint16_t>(header);
+  std::optional<InnerPacket> out;
+  if (!IsWholeIpv4(p)) return out;
+  InnerPacket& inner = out.emplace();
+  std::memcpy(inner.source.bytes.data(), &p[12], 4);
+  std::memcpy(inner.destination.bytes.data(), &p[16], 4);
+  inner.traffic_class = p[1];
+  inner.protocol = p[9];
+  inner.is_fragment = (Load16(&p[6]) & 0x3fffU) != 0;  // more fragments, or an offset
+  inner.transport_offset = static_cast<uint16_t>(Ipv4HeaderBytes(p));
+  inner.flow_hash = FlowHash(InnerAddresses(p), PortsOf(p, inner), inner.protocol);
   return out;
 }
 
@@ -51,34 +59,49 @@ constexpr bool IsExtensionHeader(uint8_t next) {
   return next == 0 || next == 43 || next == 60 || next == 135 || next == 139 || next == 140;
 }
 
-std::optional<InnerPacket> ParseIpv6(std::span<const uint8_t> p) {
-  if (p.size() < kIpv6Header || Load16(&p[4]) + kIpv6Header != p.size()) return std::nullopt;
-  InnerPacket out;
-  // Not FromBytes(): a mapped address inside an IPv6 header is a forgery of an IPv4 one, not its
-  // other spelling.
-  out.source.family = out.destination.family = IpFamily::kV6;
-  std::copy_n(p.begin() + 8, 16, out.source.bytes.begin());
-  std::copy_n(p.begin() + 24, 16, out.destination.bytes.begin());
-  out.traffic_class = static_cast<uint8_t>(p[0] << 4 | p[1] >> 4);
-  uint8_t next = p[6];
+// Where the upper layer of an IPv6 packet begins, and what it is.
+struct UpperLayer {
   size_t offset = kIpv6Header;
+  uint8_t protocol = 0;
+  bool is_fragment = false;
+};
+
+std::optional<UpperLayer> WalkExtensions(std::span<const uint8_t> p) {
+  UpperLayer upper{.protocol = p[6]};
   // LIMIT: 8 extension headers; RFC 8200 defines fewer, and a longer chain is only ever an attack.
-  for (int i = 0; i < 8 && IsExtensionHeader(next); ++i) {
-    if (offset + 8 > p.size()) return std::nullopt;
-    next = p[offset];
-    offset += (p[offset + 1] + 1U) * 8U;
-    if (offset > p.size()) return std::nullopt;
+  for (int i = 0; i < 8 && IsExtensionHeader(upper.protocol); ++i) {
+    if (upper.offset + 8 > p.size()) return std::nullopt;
+    upper.protocol = p[upper.offset];
+    upper.offset += (p[upper.offset + 1] + 1U) * 8U;
+    if (upper.offset > p.size()) return std::nullopt;
   }
-  if (IsExtensionHeader(next)) return std::nullopt;
+  if (IsExtensionHeader(upper.protocol)) return std::nullopt;
   constexpr uint8_t kFragmentHeader = 44;
-  if (next == kFragmentHeader) {
-    if (offset + 8 > p.size()) return std::nullopt;
-    next = p[offset];
-    offset += 8;
-    out.is_fragment = true;
+  if (upper.protocol == kFragmentHeader) {
+    if (upper.offset + 8 > p.size()) return std::nullopt;
+    upper.protocol = p[upper.offset];
+    upper.offset += 8;
+    upper.is_fragment = true;
   }
-  out.protocol = next;
-  out.transport_offset = static_cast<uint16_t>(offset);
+  return upper;
+}
+
+std::optional<InnerPacket> ParseIpv6(std::span<const uint8_t> p) {
+  std::optional<InnerPacket> out;
+  if (p.size() < kIpv6Header || Load16(&p[4]) + kIpv6Header != p.size()) return out;
+  const auto upper = WalkExtensions(p);
+  if (!upper) return out;
+  InnerPacket& inner = out.emplace();
+  // The family is that of the header: a mapped address inside an IPv6 header is a forgery of an
+  // IPv4 one, not its other spelling.
+  inner.source.family = inner.destination.family = IpFamily::kV6;
+  std::memcpy(inner.source.bytes.data(), &p[8], 16);
+  std::memcpy(inner.destination.bytes.data(), &p[24], 16);
+  inner.traffic_class = static_cast<uint8_t>(p[0] << 4 | p[1] >> 4);
+  inner.protocol = upper->protocol;
+  inner.is_fragment = upper->is_fragment;
+  inner.transport_offset = static_cast<uint16_t>(upper->offset);
+  inner.flow_hash = FlowHash(InnerAddresses(p), PortsOf(p, inner), inner.protocol);
   return out;
 }
 
@@ -86,11 +109,9 @@ std::optional<InnerPacket> ParseIpv6(std::span<const uint8_t> p) {
 
 std::optional<InnerPacket> ParseInner(std::span<const uint8_t> packet) {
   if (packet.empty() || packet.size() > kMaxInnerPacket) return std::nullopt;
-  std::optional<InnerPacket> out;
-  if (packet[0] >> 4 == 4) out = ParseIpv4(packet);
-  if (packet[0] >> 4 == 6) out = ParseIpv6(packet);
-  if (out) out->flow_hash = FlowHash(InnerAddresses(packet), PortsOf(packet, *out), out->protocol);
-  return out;
+  if (packet[0] >> 4 == 4) return ParseIpv4(packet);
+  if (packet[0] >> 4 == 6) return ParseIpv6(packet);
+  return std::nullopt;
 }
 
 void SetTrafficClass(std::span<uint8_t> packet, uint8_t traffic_class) {

@@ -19,6 +19,8 @@ OffloadFindings CheckOffloads(const std::set<KernelOffload>& disabled);
 // other error "does not work".
 class CheckResult {
  public:
+  CheckResult() = default;
+  explicit CheckResult(const absl::Status& first) { Add(first); }
   // Of one more family: a failure counts more than a success, a success more than nothing.
   void Add(const absl::Status& status);
   OffloadFinding Finding() const;

@@ -235,15 +235,16 @@ TEST_F(KernelOffloadTest, JoinedStreamsArriveAsTheyWereAndBrokenSegmentsDoNot) {
         const uint8_t flags = OneIn(6) ? kTcpAck | kTcpPsh : kTcpAck;
         words.push_back({.flags = flags, .options = {}, .payload = payload});
       }
-      // What comes now in its place, but broken, must not take it.
-      std::vector<ProbePacket> broken;
-      const ProbePacket::Tcp place = {.sequence = talk->next_sequence(),
-                                      .acknowledgement = talk->acknowledged(),
-                                      .flags = kTcpAck};
-      broken.push_back(ProbePacket::MakeTcp(talk->flow(), place, RandomBytes(usual)));
-      broken.back().bytes().back() ^= 1;
-      ASSERT_TRUE(probe_->Write(broken));
-      ASSERT_TRUE(talk->Say(words));
+      // Here and there a broken copy comes first, and must not take the place.
+      std::vector<ProbePacket> packets;
+      for (ProbePacket& packet : talk->Phrase(words)) {
+        if (OneIn(5)) {
+          packets.push_back(packet);
+          packets.back().bytes().back() ^= 1;
+        }
+        packets.push_back(std::move(packet));
+      }
+      ASSERT_TRUE(probe_->Write(packets));
       ASSERT_EQ(talk->HostReceives(sent.size()), sent) << "round " << round;
     }
     EXPECT_EQ(probe_->port().tcp_joining().refusals(), 0U);

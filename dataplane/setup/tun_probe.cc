@@ -178,7 +178,7 @@ void Conversation::Take(std::span<const uint8_t> segment, Heard& out) {
   expected_ += static_cast<uint32_t>(payload.size());
 }
 
-bool Conversation::Say(const std::vector<Words>& words) {
+std::vector<ProbePacket> Conversation::Phrase(const std::vector<Words>& words) {
   std::vector<ProbePacket> packets;
   for (const Words& w : words) {
     packets.push_back(ProbePacket::MakeTcp(host_.flow(),
@@ -189,6 +189,11 @@ bool Conversation::Say(const std::vector<Words>& words) {
                                            w.payload));
     sequence_ += static_cast<uint32_t>(w.payload.size());
   }
+  return packets;
+}
+
+bool Conversation::Say(const std::vector<Words>& words) {
+  std::vector<ProbePacket> packets = Phrase(words);
   return probe_->Write(packets);
 }
 

@@ -99,13 +99,13 @@ class Conversation {
     size_t super_packets = 0;
   };
   absl::StatusOr<Heard> Hear(std::span<const uint8_t> bytes);
-  // False when the host dropped one.
+  // The peer's next packets.
+  std::vector<ProbePacket> Phrase(const std::vector<Words>& words);
+  // Gives them to the host; false when it dropped one.
   bool Say(const std::vector<Words>& words);
   // The next `count` bytes that the host's socket has; fewer when they do not come.
   Bytes HostReceives(size_t count) const;
 
-  uint32_t next_sequence() const { return sequence_; }
-  uint32_t acknowledged() const { return expected_; }
   const ProbeFlow& flow() const { return host_.flow(); }
 
  private:

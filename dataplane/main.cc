@@ -96,6 +96,9 @@ absl::StatusOr<int> Run(const Options& options) {
 
   Hub hub(*privileged.link);
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
+  for (const OffloadReport::Line& line : workers.offloads.Describe()) {
+    spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
+  }
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
                      .aead_backend = std::string(workers.all[0]->aead_name()),

@@ -5,7 +5,6 @@
 
 #include <sstream>
 
-#include "common/log.h"
 #include "common/status.h"
 #include "dataplane/setup/private_network.h"
 
@@ -82,10 +81,6 @@ OffloadFindings CheckOffloads(const std::set<KernelOffload>& disabled) {
   OffloadFindings out = CheckAll();
   for (const KernelOffload offload : disabled) {
     out[offload] = {.active = false, .reason = "switched off"};
-  }
-  for (size_t i = 0; i < kOffloads; ++i) {
-    const OffloadFinding& finding = out[OffloadAt(i)];
-    spdlog::info("{}: {} ({})", kOffloadNames[i], finding.active ? "on" : "off", finding.reason);
   }
   return out;
 }

@@ -89,9 +89,11 @@ TEST_F(Omnictl, StatusShowsNodeControllerAndDataplane) {
             "  Workers:     2\n"
             "  Path:        socket (the only one)\n"
             "  Generation:  3\n"
-            "  chacha20-poly1305: by libsodium, 300 ns for 64 bytes, 1400 ns for 1420, offered to "
+            "  Ciphers:\n"
+            "    chacha20-poly1305:  libsodium, 300 ns for 64 bytes, 1400 ns for 1420, offered to "
             "peers\n"
-            "  udp_gso: off (not tested)\n");
+            "  Offloads:\n"
+            "    udp_gso:  off (not tested)\n");
 }
 
 TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {

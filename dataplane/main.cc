@@ -94,7 +94,7 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(auto aeads, MakeAeads(options));
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
-  Hub hub(*privileged.link);
+  Hub hub(*privileged.link, *privileged.underlay);
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
   for (const OffloadReport::Line& line : workers.offloads.Describe()) {
     spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);

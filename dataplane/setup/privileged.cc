@@ -44,12 +44,18 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   OffloadFindings offloads = CheckOffloads(options.disabled_offloads);
   ASSIGN_OR_RETURN(auto tun, OpenTun(options, offloads));
   ASSIGN_OR_RETURN(auto link, NetlinkLink::Open(options.tun));
+  ASSIGN_OR_RETURN(auto underlay, NetlinkUnderlay::Open(options.tun));
   ASSIGN_OR_RETURN(auto udp, BindUdp(options, offloads));
   ASSIGN_OR_RETURN(auto listener,
                    UnixListener::Open({.path = options.socket, .group = controller_user.gid}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
-  return Privileged{std::move(tun),  std::move(udp),      std::move(offloads),
-                    std::move(link), std::move(listener), std::move(controller_user)};
+  return Privileged{.tun = std::move(tun),
+                    .udp = std::move(udp),
+                    .offloads = std::move(offloads),
+                    .link = std::move(link),
+                    .underlay = std::move(underlay),
+                    .listener = std::move(listener),
+                    .controller_user = std::move(controller_user)};
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options) {

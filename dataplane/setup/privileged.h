@@ -14,6 +14,7 @@
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
 #include "dataplane/setup/netlink_link.h"
+#include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
 
 namespace omni {
@@ -23,6 +24,7 @@ struct Privileged {
   std::vector<KernelUdpPort::Sockets> udp;
   OffloadFindings offloads;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<NetlinkUnderlay> underlay;
   UnixListener listener;
   User controller_user;
 };

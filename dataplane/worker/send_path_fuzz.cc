@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } header;
   if (size < sizeof(header)) return 0;
   std::memcpy(&header, data, sizeof(header));
-  const omni::Offload offload{.kind = static_cast<omni::Offload::Kind>(header.kind % 4),
+  const omni::Offload offload{.kind = static_cast<omni::Offload::Kind>(header.kind % 5),
                               .needs_checksum = (header.flags & 1) != 0,
                               .segment_bytes = header.segment_bytes,
                               .checksum_start = header.checksum_start,

@@ -97,15 +97,14 @@ TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {
   StartController();
   const Result result = Run({"peers", "list"});
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_EQ(
-      result.out,
-      "PEER     STATE        ENDPOINT         HANDSHAKE       RTT   MTU  RECEIVED     SENT  "
-      "ALLOWED\n"
-      "robot-2  up           192.0.2.2:51900  1m 15s ago  0.14 ms  1500     100 B  1.5 KiB  "
-      "10.77.0.2/32,fd77::2/128\n"
-      "robot-3  unreachable  -                -                 -     -       0 B      0 B  "
-      "10.77.0.3/32\n"
-      "robot-3: handshake timed out\n");
+  EXPECT_EQ(result.out,
+            "PEER     STATE        ENDPOINT         HANDSHAKE       RTT   MTU  RECEIVED     SENT  "
+            "ALLOWED\n"
+            "robot-2  up           192.0.2.2:51900  1m 15s ago  0.14 ms  1500     100 B  1.5 KiB  "
+            "10.77.0.2/32,fd77::2/128\n"
+            "robot-3  unreachable  -                -                 -     -       0 B      0 B  "
+            "10.77.0.3/32\n"
+            "robot-3: handshake timed out\n");
 }
 
 TEST_F(Omnictl, PeersShowTellsEverything) {

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "dataplane/core/aead.h"
+#include "dataplane/io/kernel_offload.h"
 
 namespace omni {
 
@@ -19,6 +21,7 @@ struct Options {
   uint16_t listen_port = 51900;
   uint32_t workers = 0;             // 0: one per CPU, at most 16
   std::optional<AeadBackend> aead;  // unset: the first that passes its self-test
+  std::set<KernelOffload> disabled_offloads;
   std::string log_level = "info";
 };
 

@@ -3,7 +3,7 @@
  * channel are sealed and sent; everything else goes on to user space, untouched.
  *
  *   1. parse      a packet whose header the program can finish, or not ours
- *   2. order      small, and nothing of its flow with user space a moment ago
+ *   2. order      small, no SYN, and nothing of its flow with user space a moment ago
  *   3. route      the peer, its path and its channel
  *   4. number     the next counter of the channel, the key under it
  *   5. checksum   what the host left unfinished
@@ -61,6 +61,11 @@ OMNI_INLINE int omni_leave(struct omni_sealing* s, enum omni_kernel_counter why)
 }
 
 OMNI_INLINE int omni_check_order(struct __sk_buff* skb, struct omni_sealing* s) {
+  /* User space makes the segment size fit the path. Nothing of the flow is on its way before. */
+  if (omni_is_syn(skb, &s->inner)) {
+    omni_count(OMNI_COUNT_kernel_tx_other);
+    return OMNI_PASS;
+  }
   s->bytes = skb->len;
   if (s->bytes > omni_threshold || skb->gso_segs > 1 || s->inner.header == 0) {
     return omni_leave(s, OMNI_COUNT_kernel_tx_large);

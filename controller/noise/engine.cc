@@ -83,6 +83,10 @@ class HandshakeEngine::Impl {
   void SetControlChannels(int channels) {
     control_channels_ = static_cast<uint8_t>(std::clamp(channels, 0, kMaxControlChannels));
   }
+  void SetCiphers(std::span<const Cipher> ciphers) {
+    const bool aes = std::ranges::find(ciphers, Cipher::kAes256Gcm) != ciphers.end();
+    ciphers_ = kOffersChaCha20Poly1305 | (aes ? kOffersAes256Gcm : 0);
+  }
 
   void Initiate(Output& out, Peer& peer, Instant now);
   void OnInitiation(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
@@ -112,8 +116,8 @@ class HandshakeEngine::Impl {
                      const Endpoint& to, Instant now);
   void AbandonTry(Peer& peer);
   void EndHandshake(Peer& peer);
-  uint64_t NewTag(const Hash& hash);
   Offer NewOffer(const Hash& hash);
+  uint64_t NewTag(const Hash& hash);
   uint64_t NextTimestamp();
   Key32 NewEphemeral();
 
@@ -127,6 +131,7 @@ class HandshakeEngine::Impl {
   absl::flat_hash_set<uint64_t> tags_;
   int workers_ = 1;
   uint8_t control_channels_ = 0;
+  uint8_t ciphers_ = kOffersChaCha20Poly1305;
   uint64_t last_timestamp_ = 0;
 };
 
@@ -239,6 +244,7 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
               session.session_id.begin());
   session.peer = peer->id;
   session.role = Role::kInitiator;
+  session.cipher = AgreedCipher(pending.offer, payload->offer);
   session.receive = MakeChannels(result->keys.from_responder, pending.offer.tag, channels);
   session.send = MakeChannels(result->keys.from_initiator, payload->offer.tag, channels);
   session.control_receive = MakeControlChannel(result->keys.from_responder, pending.offer);
@@ -344,6 +350,7 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
   session.peer = peer.id;
   session.role = Role::kResponder;
+  session.cipher = AgreedCipher(payload.offer, theirs);
   session.receive = MakeChannels(keys.from_initiator, payload.offer.tag, channels);
   session.send = MakeChannels(keys.from_responder, theirs.tag, channels);
   session.control_receive = MakeControlChannel(keys.from_initiator, payload.offer);
@@ -403,17 +410,18 @@ void HandshakeEngine::Impl::EndHandshake(Peer& peer) {
   peers_.SetDeadline(peer, std::nullopt);
 }
 
+Offer HandshakeEngine::Impl::NewOffer(const Hash& hash) {
+  return {.tag = NewTag(hash),
+          .workers = static_cast<uint8_t>(workers_),
+          .ciphers = ciphers_,
+          .control_channels = control_channels_};
+}
+
 uint64_t HandshakeEngine::Impl::NewTag(const Hash& hash) {
   for (uint32_t attempt = 0;; ++attempt) {
     const uint64_t tag = DeriveTag(boot_secret_, hash, attempt);
     if (tags_.insert(tag).second) return tag;
   }
-}
-
-Offer HandshakeEngine::Impl::NewOffer(const Hash& hash) {
-  return {.tag = NewTag(hash),
-          .workers = static_cast<uint8_t>(workers_),
-          .control_channels = control_channels_};
 }
 
 uint64_t HandshakeEngine::Impl::NextTimestamp() {
@@ -448,6 +456,8 @@ void HandshakeEngine::SetEndpoint(const NodeId& id, const Endpoint& endpoint) {
 void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }
 
 void HandshakeEngine::SetControlChannels(int channels) { impl_->SetControlChannels(channels); }
+
+void HandshakeEngine::SetCiphers(std::span<const Cipher> ciphers) { impl_->SetCiphers(ciphers); }
 
 Output HandshakeEngine::Initiate(const NodeId& id, Instant now) {
   Output out;

@@ -85,7 +85,7 @@ std::optional<Offer> OfferOf(const Items& items) {
     offer.control_channels = items.values[kControlChannels][0];
     if (offer.control_channels > kMaxControlChannels) return std::nullopt;
   }
-  if ((offer.ciphers & kCipherChaCha20Poly1305) == 0) return std::nullopt;
+  if ((offer.ciphers & kOffersChaCha20Poly1305) == 0) return std::nullopt;
   return offer;
 }
 

@@ -32,7 +32,7 @@ struct SentMessage {
 // An initiation under way: the latest try.
 struct Pending {
   Initiator state;
-  Offer offer;
+  Offer offer;  // ours
   Instant sent;
 };
 

@@ -16,11 +16,17 @@ namespace {
 
 // LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
 constexpr size_t kMaxEchoes = 1024;
+// LIMIT: some 50 microseconds each, with the lock held.
+constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
 
 }  // namespace
 
 absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const {
+  if (!workers_.front()->supports(spec.cipher)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cipher: {} is not supported here", CipherName(spec.cipher)));
+  }
   // An id names one key.
   const auto in_use = [](std::string_view field, ChannelId id) {
     return absl::InvalidArgumentError(fmt::format("{}: channel id {:016x} is in use", field, id));
@@ -43,6 +49,7 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
   session->handle = next_handle_++;
   session->id = spec.id;
   session->role = spec.role;
+  session->cipher = spec.cipher;
   session->created = now;
   session->timers = spec.timers;
   for (ChannelSpec& from : spec.receive) AddReceive(*session, peer, std::move(from));
@@ -52,6 +59,7 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
     auto channel = std::make_shared<SendChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     session->send.push_back(std::move(channel));
   }
   return session;
@@ -68,7 +76,9 @@ void Hub::AddReceive(Session& session, const Peer& peer, ChannelSpec spec) {
   channel->confirmed = session.role == SessionRole::kInitiator;
   channel->session = session.handle;
   receive_ids_.insert(channel->id);
-  if (kernel_ != nullptr && ChannelKind(channel->id) == OMNI_CHANNEL_L3_CONTROL) {
+  const bool is_control = ChannelKind(channel->id) == OMNI_CHANNEL_L3_CONTROL;
+  channel->cipher = is_control ? Cipher::kChaCha20Poly1305 : session.cipher;
+  if (kernel_ != nullptr && is_control) {
     if (const auto slot = kernel_->AddReceive(*channel)) {
       kernel_channels_.emplace(channel->id, std::pair(peer.index, session.handle));
       session.kernel_receive.emplace_back(channel->id, *slot);
@@ -248,11 +258,18 @@ void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
 // timers
 
 void Hub::Tick(Instant now) {
-  if (link_.TakeReset()) RestoreLink();
+  const bool reset = link_.TakeReset();
+  const uint32_t before = underlay_.LargestMtu();
+  const bool changed = underlay_.TakeChange();
+  if (reset || underlay_.LargestMtu() != before) RestoreLink();
   if (kernel_ != nullptr) kernel_->Maintain();
   const std::lock_guard lock(mutex_);
   if (kernel_ != nullptr) HandleKernelEvents();
-  for (auto& [id, peer] : peers_) TickPeer(*peer, now);
+  lookups_left_ = kLookupsPerTick;
+  for (auto& [id, peer] : peers_) {
+    peer->mtu_is_stale |= changed;
+    TickPeer(*peer, now);
+  }
 }
 
 void Hub::TickPeer(Peer& peer, Instant now) {
@@ -265,26 +282,28 @@ void Hub::TickPeer(Peer& peer, Instant now) {
   if (current_ended) PublishSendSession(peer);
   std::optional<CurrentSession> session;
   if (peer.current) {
-    const bool used_up =
-        std::ranges::any_of(peer.current->send,
-                            [](const auto& channel) {
-                              return channel->counter.value() >= OMNI_REKEY_AFTER_MESSAGES;
-                            }) ||
-        std::ranges::any_of(peer.current->kernel_send, [this](const auto& channel) {
-          return kernel_->Messages(channel.second) >= OMNI_REKEY_AFTER_MESSAGES;
-        });
-    session = CurrentSession{.role = peer.current->role,
-                             .created = peer.current->created,
-                             .timers = peer.current->timers,
-                             .messages_used_up = used_up};
+    const auto used_up = [](const auto& channel) {
+      return channel->counter.value() >= RekeyAfterMessages(channel->cipher);
+    };
+    const auto used_up_in_kernel = [this](const auto& channel) {
+      return kernel_->Messages(channel.second) >= OMNI_REKEY_AFTER_MESSAGES;
+    };
+    session = CurrentSession{
+        .role = peer.current->role,
+        .created = peer.current->created,
+        .timers = peer.current->timers,
+        .messages_used_up = std::ranges::any_of(peer.current->send, used_up) ||
+                            std::ranges::any_of(peer.current->kernel_send, used_up_in_kernel)};
   }
-  const TimerVerdict verdict = peer.timers.Tick(TrafficOf(peer), session ? &*session : nullptr,
-                                                peer.spec.persistent_keepalive, now);
+  const PeerTraffic traffic = TrafficOf(peer);
+  const TimerVerdict verdict =
+      peer.timers.Tick(traffic, session ? &*session : nullptr, peer.spec.persistent_keepalive, now);
   if (verdict.send_keepalive) {
     workers_[peer.index % workers_.size()]->mailbox().Post(
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
+  TickPathMtu(peer, traffic, now);
 }
 
 void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
@@ -318,6 +337,7 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) const {
   for (const auto& activity : peer.activity) {
     later(out.last_tx, activity->last_tx);
     later(out.last_data_tx, activity->last_data_tx);
+    later(out.last_large_tx, activity->last_large_tx);
     later(out.last_rx, activity->last_rx);
     later(out.last_data_rx, activity->last_data_rx);
   }
@@ -333,8 +353,11 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) const {
 }
 
 SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) const {
-  SessionView out{
-      .id = session.id, .role = session.role, .slot = slot, .age = now - session.created};
+  SessionView out{.id = session.id,
+                  .role = session.role,
+                  .slot = slot,
+                  .cipher = session.cipher,
+                  .age = now - session.created};
   for (const auto& channel : session.receive) {
     out.receive.push_back(channel->id);
     out.rx_packets += channel->packets.value();

@@ -58,22 +58,22 @@ std::vector<KernelSlot> AllSlots() {
 
 absl::StatusOr<std::unique_ptr<KernelPath>> KernelPath::Open(const KernelOptions& options) {
   ASSIGN_OR_RETURN(auto object, KernelObject::Load(options));
-  ASSIGN_OR_RETURN(auto underlay, Underlay::Open());
+  ASSIGN_OR_RETURN(auto network, HostNetwork::Open());
   ASSIGN_OR_RETURN(auto tun, Attachment::Attach(object->program_fd(KernelProgram::kSealTun),
                                                 {.interface = static_cast<int>(options.tun_index),
                                                  .hook = Attachment::Hook::kEgress,
                                                  .handle = options.listen_port}));
   std::unique_ptr<KernelPath> out(
-      new KernelPath(options, std::move(object), std::move(underlay), std::move(tun)));
+      new KernelPath(options, std::move(object), std::move(network), std::move(tun)));
   out->FollowInterfaces();
   return out;
 }
 
 KernelPath::KernelPath(const KernelOptions& options, std::unique_ptr<KernelObject> object,
-                       std::unique_ptr<Underlay> underlay, Attachment tun)
+                       std::unique_ptr<HostNetwork> network, Attachment tun)
     : options_(options),
       object_(std::move(object)),
-      underlay_(std::move(underlay)),
+      network_(std::move(network)),
       tun_(std::move(tun)),
       free_rx_(AllSlots()),
       free_tx_(AllSlots()) {}
@@ -222,17 +222,21 @@ void KernelPath::SetRoutes(const std::vector<RouteTable::Entry>& routes) {
 
 void KernelPath::Maintain() {
   const std::lock_guard lock(mutex_);
-  if (underlay_->TakeChange()) {
+  if (network_->TakeChange()) {
+    const size_t before = attached_.size();
     FollowInterfaces();
+    if (attached_.size() != before) {
+      spdlog::info("in-kernel path: watching {} interface{}", attached_.size(),
+                   attached_.size() == 1 ? "" : "s");
+    }
     for (const auto& [peer, path] : paths_) unresolved_.insert(peer);
   }
   for (const PeerIndex peer : std::exchange(unresolved_, {})) ResolvePath(peer);
 }
 
 void KernelPath::FollowInterfaces() {
-  std::set<int> wanted = underlay_->Interfaces();
+  std::set<int> wanted = network_->Interfaces();
   wanted.erase(static_cast<int>(options_.tun_index));
-  const size_t before = attached_.size();
   std::erase_if(attached_, [&](const auto& entry) { return !wanted.contains(entry.first); });
   std::erase_if(refused_, [&](int index) { return !wanted.contains(index); });
   for (const int index : wanted) {
@@ -247,10 +251,6 @@ void KernelPath::FollowInterfaces() {
       spdlog::warn("{}", Message(attachment.status()));
     }
   }
-  if (attached_.size() != before) {
-    spdlog::info("in-kernel path: watching {} interface{}", attached_.size(),
-                 attached_.size() == 1 ? "" : "s");
-  }
 }
 
 void KernelPath::ResolvePath(PeerIndex peer) {
@@ -259,7 +259,7 @@ void KernelPath::ResolvePath(PeerIndex peer) {
   omni_kernel_peer wanted{};
   if (path->second.remote.is_set()) {
     const Endpoint& remote = path->second.remote;
-    const auto route = underlay_->Resolve(path->second);
+    const auto route = network_->Resolve(path->second);
     wanted.family = remote.address.is_v4() ? 4 : 6;
     wanted.port = htons(remote.port);
     std::ranges::copy(remote.address.bytes, wanted.remote);

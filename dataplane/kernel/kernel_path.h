@@ -16,8 +16,8 @@
 #include "absl/status/statusor.h"
 #include "dataplane/hub/kernel_control.h"
 #include "dataplane/kernel/attachment.h"
+#include "dataplane/kernel/host_network.h"
 #include "dataplane/kernel/kernel_object.h"
-#include "dataplane/kernel/underlay.h"
 #include "dataplane/worker/control_opener.h"
 
 namespace omni {
@@ -56,7 +56,7 @@ class KernelPath final : public KernelControl, public ControlOpener {
   using Slots = std::vector<KernelSlot>;  // free ones
 
   KernelPath(const KernelOptions& options, std::unique_ptr<KernelObject> object,
-             std::unique_ptr<Underlay> underlay, Attachment tun);
+             std::unique_ptr<HostNetwork> network, Attachment tun);
 
   // All below with mutex_ held.
   void FollowInterfaces();
@@ -64,7 +64,7 @@ class KernelPath final : public KernelControl, public ControlOpener {
 
   const KernelOptions options_;
   const std::unique_ptr<KernelObject> object_;
-  const std::unique_ptr<Underlay> underlay_;
+  const std::unique_ptr<HostNetwork> network_;
   const Attachment tun_;
 
   mutable std::mutex mutex_;

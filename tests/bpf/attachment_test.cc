@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "common/status.h"
-#include "dataplane/kernel/underlay.h"
+#include "dataplane/kernel/host_network.h"
 #include "tests/bpf/fixture.h"
 
 namespace omni::bpf_testing {
@@ -81,9 +81,8 @@ TEST_F(BpfAttachment, ALinkIsPreferredWhereTheKernelHasIt) {
   const bool has_links = major > 6 || (major == 6 && minor >= 6);
   InNewNamespace([&](int lo) {
     for (const auto hook : {Attachment::Hook::kIngress, Attachment::Hook::kEgress}) {
-      const auto attachment =
-          Attachment::Attach(object_->program_fd(KernelProgram::kOpenWire),
-                             {.interface = lo, .hook = hook, .handle = 51900});
+      const auto attachment = Attachment::Attach(object_->program_fd(KernelProgram::kOpenWire),
+                                                 {.interface = lo, .hook = hook, .handle = 51900});
       ASSERT_TRUE(attachment.ok()) << Message(attachment.status());
       EXPECT_EQ(attachment->kind(),
                 has_links ? Attachment::Kind::kLink : Attachment::Kind::kFilter);
@@ -103,7 +102,7 @@ TEST_F(BpfAttachment, AnInterfaceThatIsNotThereIsAnError) {
 
 TEST(BpfUnderlay, AMachineWithLoopbackAloneHasNoWayOut) {
   InNewNamespace([](int) {
-    const auto underlay = Underlay::Open();
+    const auto underlay = HostNetwork::Open();
     ASSERT_TRUE(underlay.ok());
     EXPECT_TRUE((*underlay)->Interfaces().empty());
     EXPECT_FALSE((*underlay)->Resolve({.remote = *Endpoint::Parse("192.0.2.1:1")}));

@@ -320,7 +320,7 @@ def interfaces_are_followed(lab):
     n1.run("ip", "link", "set", "extra", "up")
     wait_for(lambda: "watching 2 interfaces" in n1.log("dataplane"), 10, "the new one is watched")
     n1.run("ip", "link", "delete", "extra")
-    wait_for(lambda: n1.log("dataplane").count("watching 1 interface") == 2, 10, "it is forgotten")
+    wait_for(lambda: "watching 1 interface\n" in n1.log("dataplane"), 10, "it is forgotten")
     n1.run("ip", "link", "set", "eth0", "down")
     n1.run("ip", "link", "set", "eth0", "up")
     connect_in_kernel(n1, n2)

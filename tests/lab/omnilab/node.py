@@ -37,6 +37,8 @@ class Node:
         self.workers = 0
         self.log_level = "info"
         self.in_kernel = "auto"
+        self.dataplane_options = []      # further ones, before it starts
+        self.dataplane_environment = {}  # likewise
         self._children = []
 
     # ---- commands in the namespace
@@ -106,7 +108,9 @@ class Node:
                    "--user", config.DATAPLANE_USER, "--controller-user", config.CONTROLLER_USER,
                    "--tun", "omni0", "--listen-port", str(config.PORT),
                    "--in-kernel", self.in_kernel, "--log-level", self.log_level]
-        return command + (["--workers", str(self.workers)] if self.workers else [])
+        command += ["--workers", str(self.workers)] if self.workers else []
+        variables = [f"{key}={value}" for key, value in self.dataplane_environment.items()]
+        return (["env", *variables] if variables else []) + command + self.dataplane_options
 
     def start_dataplane(self, supervised=True):
         command = inside(self.namespace, self.dataplane_command())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Underlay: the host's side of the network as the in-kernel path needs it: which interfaces carry
-// datagrams, by which one a peer is reached and from which address, and whether any of it changed.
-// rtnetlink without a privilege. Owned by KernelPath; one thread at a time.
+// HostNetwork: the host's side of the network as the in-kernel path needs it: which interfaces
+// carry datagrams, by which one a peer is reached and from which address, and whether any of it
+// changed. rtnetlink without a privilege. Owned by KernelPath; one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@
 
 namespace omni {
 
-class Underlay {
+class HostNetwork {
  public:
-  static absl::StatusOr<std::unique_ptr<Underlay>> Open();
+  static absl::StatusOr<std::unique_ptr<HostNetwork>> Open();
 
   // Whether links, addresses or routes changed since the last call.
   bool TakeChange();
@@ -34,7 +34,7 @@ class Underlay {
   std::optional<Route> Resolve(const UdpPath& path);
 
  private:
-  Underlay(FileDescriptor monitor, FileDescriptor query)
+  HostNetwork(FileDescriptor monitor, FileDescriptor query)
       : monitor_(std::move(monitor)), query_(std::move(query)) {}
   std::optional<Route> Ask(const Endpoint& remote, const std::optional<IpAddress>& source);
 

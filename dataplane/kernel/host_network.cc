@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/kernel/underlay.h"
+#include "dataplane/kernel/host_network.h"
 
 #include <ifaddrs.h>
-#include <net/if_arp.h>
-#include <netpacket/packet.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <net/if_arp.h>
+#include <netpacket/packet.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -40,7 +40,7 @@ void AddAttribute(Request& request, uint16_t type, std::span<const uint8_t> valu
 }
 
 // The route of an answer; no value when it is none to another machine.
-std::optional<Underlay::Route> ReadRoute(std::span<const uint8_t> message) {
+std::optional<HostNetwork::Route> ReadRoute(std::span<const uint8_t> message) {
   nlmsghdr header;
   rtmsg route;
   constexpr size_t kFixed = NLMSG_LENGTH(sizeof(rtmsg));
@@ -50,7 +50,7 @@ std::optional<Underlay::Route> ReadRoute(std::span<const uint8_t> message) {
   if (header.nlmsg_type != RTM_NEWROUTE || header.nlmsg_len > message.size()) return std::nullopt;
   if (header.nlmsg_len < kFixed || route.rtm_type != RTN_UNICAST) return std::nullopt;
   auto rest = message.subspan(kFixed, header.nlmsg_len - kFixed);
-  Underlay::Route out;
+  HostNetwork::Route out;
   bool has_source = false;
   while (rest.size() >= sizeof(rtattr)) {
     rtattr attribute;
@@ -74,7 +74,7 @@ std::optional<Underlay::Route> ReadRoute(std::span<const uint8_t> message) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Underlay>> Underlay::Open() {
+absl::StatusOr<std::unique_ptr<HostNetwork>> HostNetwork::Open() {
   FileDescriptor monitor(
       socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   FileDescriptor query(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
@@ -87,10 +87,10 @@ absl::StatusOr<std::unique_ptr<Underlay>> Underlay::Open() {
   if (setsockopt(query.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience)) != 0) {
     return ErrnoStatus("set up rtnetlink");
   }
-  return std::unique_ptr<Underlay>(new Underlay(std::move(monitor), std::move(query)));
+  return std::unique_ptr<HostNetwork>(new HostNetwork(std::move(monitor), std::move(query)));
 }
 
-bool Underlay::TakeChange() {
+bool HostNetwork::TakeChange() {
   bool changed = false;
   std::array<uint8_t, kAnswerBytes> ignored;
   // What it was does not matter: everything is looked at again. ENOBUFS: news were lost.
@@ -101,7 +101,7 @@ bool Underlay::TakeChange() {
   return changed;
 }
 
-std::set<int> Underlay::Interfaces() const {
+std::set<int> HostNetwork::Interfaces() const {
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return {};
   std::map<std::string, bool> has_address;  // by name of an Ethernet interface
@@ -128,15 +128,15 @@ std::set<int> Underlay::Interfaces() const {
   return out;
 }
 
-std::optional<Underlay::Route> Underlay::Resolve(const UdpPath& path) {
+std::optional<HostNetwork::Route> HostNetwork::Resolve(const UdpPath& path) {
   if (path.local) {
     if (const auto route = Ask(path.remote, path.local)) return route;
   }
   return Ask(path.remote, std::nullopt);
 }
 
-std::optional<Underlay::Route> Underlay::Ask(const Endpoint& remote,
-                                             const std::optional<IpAddress>& source) {
+std::optional<HostNetwork::Route> HostNetwork::Ask(const Endpoint& remote,
+                                                   const std::optional<IpAddress>& source) {
   Request request{};
   request.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(rtmsg)),
                     .nlmsg_type = RTM_GETROUTE,

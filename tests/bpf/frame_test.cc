@@ -19,7 +19,7 @@ TEST_F(BpfFrame, IsWhatAnInterfaceWouldHaveSeen) {
     for (const size_t bytes : {60, 700, 1400}) {
       const Bytes inner = InnerV4(bytes, 2, 1, 0xb8 | 2);
       omni::MakeFrame({.from = from, .to = to, .to_port = kPort, .traffic_class = 3},
-                Sealed(counter++, inner), frame);
+                      Sealed(counter++, inner), frame);
       const Result result = Run(KernelProgram::kOpenAgain, frame);
       ASSERT_EQ(result.action, kRedirect) << text << " " << bytes;
       const Bytes wanted = InnerV4(bytes, 2, 1, 0xb8 | 3);

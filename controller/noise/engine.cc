@@ -238,17 +238,9 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
   const auto payload = ParseResponsePayload(result->payload);
   if (!payload) return Fail(out, FailureReason::kMalformed, from, peer->id);
 
-  const int channels = std::max(pending.offer.workers, payload->offer.workers);
-  EstablishedSession session;
-  std::copy_n(result->keys.handshake_hash.begin(), session.session_id.size(),
-              session.session_id.begin());
+  EstablishedSession session =
+      MakeSession(result->keys, Role::kInitiator, pending.offer, payload->offer);
   session.peer = peer->id;
-  session.role = Role::kInitiator;
-  session.cipher = AgreedCipher(pending.offer, payload->offer);
-  session.receive = MakeChannels(result->keys.from_responder, pending.offer.tag, channels);
-  session.send = MakeChannels(result->keys.from_initiator, payload->offer.tag, channels);
-  session.control_receive = MakeControlChannel(result->keys.from_responder, pending.offer);
-  session.control_send = MakeControlChannel(result->keys.from_initiator, payload->offer);
   session.endpoint = from;
   if (peer->tries == 1) session.rtt = now - pending.sent;
   out.sessions.push_back(std::move(session));
@@ -345,16 +337,8 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise.EncryptPayload(Encode(payload)));
   const TransportKeys keys = noise.Finish();
 
-  const int channels = std::max(payload.offer.workers, theirs.workers);
-  EstablishedSession session;
-  std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
+  EstablishedSession session = MakeSession(keys, Role::kResponder, payload.offer, theirs);
   session.peer = peer.id;
-  session.role = Role::kResponder;
-  session.cipher = AgreedCipher(payload.offer, theirs);
-  session.receive = MakeChannels(keys.from_initiator, payload.offer.tag, channels);
-  session.send = MakeChannels(keys.from_responder, theirs.tag, channels);
-  session.control_receive = MakeControlChannel(keys.from_initiator, payload.offer);
-  session.control_send = MakeControlChannel(keys.from_responder, theirs);
   session.endpoint = from;
   out.sessions.push_back(std::move(session));
   FinishMessage(out, peer, SentKind::kResponse, ToBytes(message), from, now);

@@ -40,10 +40,8 @@ inline uint64_t ChannelId(uint64_t tag, uint8_t index) {
   return tag << 16U | uint64_t{index} << 8U | kMessageData;
 }
 
-// The bulk channels 0..count-1 of one direction.
-std::vector<SessionChannel> MakeChannels(const Key32& direction_key, uint64_t tag, int count);
-
-// Its control channel, if the side that receives on it offered one.
-std::optional<SessionChannel> MakeControlChannel(const Key32& direction_key, const Offer& receiver);
+// What the ends make of their keys and offers: id, cipher and channels. The rest is the caller's.
+EstablishedSession MakeSession(const TransportKeys& keys, Role role, const Offer& ours,
+                               const Offer& theirs);
 
 }  // namespace omni::noise

@@ -22,7 +22,7 @@ struct Options {
   std::string controller_user = "omni";
   std::string tun = "omni0";
   uint16_t listen_port = 51900;
-  uint32_t workers = 0;             // 0: one per CPU, at most 16
+  uint32_t workers = 0;  // 0: one per CPU, at most 16
   InKernel in_kernel = InKernel::kAuto;
   uint32_t in_kernel_threshold = 512;
   std::optional<AeadBackend> aead;  // unset: for each cipher the fastest

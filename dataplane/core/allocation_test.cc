@@ -96,7 +96,7 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
       sender.Flush();
       receiver.Receive({&port.received_, 1}, now);
     }
-    EXPECT_EQ(allocations.load(), before_pieces) << loop.aead->name();
+    EXPECT_EQ(allocations.load(), before_pieces) << AeadBackendName(backend);
     EXPECT_EQ(port.delivered_, 101U * 30U + 100U);
   }
 }

@@ -86,6 +86,18 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
     EXPECT_EQ(allocations.load(), before)
         << CipherName(cipher) << " by " << AeadBackendName(backend);
     EXPECT_EQ(port.delivered_, 101U * 30U);
+
+    // A packet in pieces.
+    loop.tables.peers[0].mtu.whole = 1220;
+    auto whole = omni::testing::MakePacket({}, omni::testing::MakePayload(40'000));
+    const uint64_t before_pieces = allocations.load();
+    for (int i = 0; i < 100; ++i) {
+      sender.Send({.bytes = whole}, now);
+      sender.Flush();
+      receiver.Receive({&port.received_, 1}, now);
+    }
+    EXPECT_EQ(allocations.load(), before_pieces) << loop.aead->name();
+    EXPECT_EQ(port.delivered_, 101U * 30U + 100U);
   }
 }
 

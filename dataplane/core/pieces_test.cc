@@ -99,13 +99,11 @@ TEST_F(ReassemblerTest, WhatDoesNotTileThePacketIsRefused) {
   bad.push_back({good.begin(), good.end() - 1});
   bad.push_back({good.begin(), good.begin() + 12});
   bad.push_back({good.begin(), good.begin() + 3});
-  with(1, 3);     // index beyond the last
-  with(1, 2);     // the last, but too long
-  with(2, 1);     // piece size
-  with(5, 0);     // total below a piece
-  with(6, 1);     // reserved
-  with(5, 0xff);  // total changes nothing of this piece, but of the packet: taken by itself
-  bad.pop_back();
+  with(1, 3);  // index beyond the last
+  with(1, 2);  // the last, but too long
+  with(2, 1);  // piece size
+  with(5, 0);  // total below a piece
+  with(6, 1);  // reserved
   for (const auto& piece : bad) EXPECT_FALSE(Add(piece));
   EXPECT_EQ(malformed(), bad.size());
   EXPECT_FALSE(Add(good));

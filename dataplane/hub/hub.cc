@@ -96,6 +96,7 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   if (change.node) {
     node_ = *change.node;
     PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+    for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
   }
   std::vector<NodeId> leaving = change.remove;
   if (!change.base_generation) {

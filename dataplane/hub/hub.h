@@ -127,7 +127,7 @@ class Hub final : public WorkerReports {
   void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
   void TickPeer(Peer& peer, Instant now);
   void RestartPathMtu(Peer& peer);
-  void TickPathMtu(Peer& peer, Instant now);
+  void TickPathMtu(Peer& peer, const PeerTraffic& traffic, Instant now);
   void SendProbes(Peer& peer, const std::vector<uint32_t>& sizes);
   void PublishPathMtu(Peer& peer);
   uint32_t LargestFor(const Peer& peer, uint32_t interface_mtu) const;

@@ -42,9 +42,8 @@ void Hub::RestartPathMtu(Peer& peer) {
   PublishPathMtu(peer);
 }
 
-void Hub::TickPathMtu(Peer& peer, Instant now) {
+void Hub::TickPathMtu(Peer& peer, const PeerTraffic& traffic, Instant now) {
   if (!peer.current || !peer.path.remote.is_set()) return;
-  const PeerTraffic traffic = TrafficOf(peer);
   if (peer.mtu_is_stale && traffic.last_data_tx != Instant{} && lookups_left_ > 0) {
     --lookups_left_;
     peer.mtu_is_stale = false;

@@ -234,14 +234,15 @@ void Hub::TickPeer(Peer& peer, Instant now) {
                              .timers = peer.current->timers,
                              .messages_used_up = used_up};
   }
-  const TimerVerdict verdict = peer.timers.Tick(TrafficOf(peer), session ? &*session : nullptr,
-                                                peer.spec.persistent_keepalive, now);
+  const PeerTraffic traffic = TrafficOf(peer);
+  const TimerVerdict verdict =
+      peer.timers.Tick(traffic, session ? &*session : nullptr, peer.spec.persistent_keepalive, now);
   if (verdict.send_keepalive) {
     workers_[peer.index % workers_.size()]->mailbox().Post(
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
-  TickPathMtu(peer, now);
+  TickPathMtu(peer, traffic, now);
 }
 
 void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {

@@ -31,6 +31,7 @@ class Node:
         self.dataplane_socket = f"{directory}/run/dataplane.sock"
         self.config_file = f"{directory}/controller.toml"
         self.workers = 0
+        self.mtu = None
         self.log_level = "info"
         self.dataplane_options = []      # further ones, before it starts
         self.dataplane_environment = {}  # likewise

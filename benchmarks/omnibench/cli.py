@@ -13,7 +13,7 @@ from omnilab.process import interrupt_on_termination
 
 from . import plot, report
 from .peers import Nebula, Openvpn, WireguardGo
-from .systems import Absent, Omni, Veth
+from .systems import MTU, Absent, Omni, Veth
 from .tests import QUICK, Effort, measure
 
 SYSTEMS = (Veth, Omni, WireguardGo, Nebula, Openvpn)
@@ -150,7 +150,7 @@ def run(options):
         say("taking down what an earlier run left")
         Lab.load(LAB).down()
     lab_options = Options(topology="pair", name=LAB, build=options.build or "build/release",
-                          start=False, log_level="warn")
+                          start=False, log_level="warn", mtu=MTU)
     with Lab.up(lab_options) as lab:
         lab.options = lab_options
         measured = measure_all(lab, systems, rounds, effort)

@@ -65,8 +65,7 @@ class ServiceTest : public ::testing::Test {
                         {.cipher = Cipher::kAes256Gcm,
                          .backend = AeadBackend::kIpsecMb,
                          .ns_64 = 60,
-                         .ns_1420 = 200}},
-            .features = [] { return std::vector<DataplaneInfo::Feature>(); }};
+                         .ns_1420 = 200}}};
   }
 
   std::shared_ptr<grpc::Channel> Channel() const {

@@ -77,7 +77,12 @@ void Worker::RunOnce(Instant now) {
 unsigned Worker::Round(unsigned ready, Instant now) {
   unsigned still = 0;
   if ((ready & kMailbox) != 0) TakeHandovers(now);
-  if ((ready & kUdp) != 0 && ReceiveTurn(now)) still |= kUdp;
+  if ((ready & kUdp) != 0 && ReceiveTurn(now)) {
+    still |= kUdp;
+    // The host may have answered already what it was just given: looking costs less than being
+    // woken for it.
+    ready |= kTun;
+  }
   if ((ready & kTun) != 0 && SendTurn(now)) still |= kTun;
   sender_.Flush();
   WakeSiblings();

@@ -32,6 +32,7 @@ class Options:
     wire: str = None           # faults of a pair's cable, in the words of omni-lab-wire
     underlay: str = "v4"       # family of the configured endpoints
     session: dict = field(default_factory=dict)  # the configuration's [session]
+    mtu: int = None            # of the TUN devices; None: "auto"
     workers: int = 0           # of each dataplane; 0: its own choice
     keepalive: int = None      # of every peer
     supervised: bool = True    # restart dataplanes that end
@@ -125,6 +126,7 @@ class Lab:
         secret = secrets.token_hex(16)
         for node in self.nodes:
             node.workers = options.workers
+            node.mtu = options.mtu
             node.log_level = options.log_level
             node.in_kernel = (options.in_kernel if isinstance(options.in_kernel, str)
                               else options.in_kernel.get(node.name, "auto"))

@@ -35,6 +35,7 @@ class Node:
         self.dataplane_socket = f"{directory}/run/dataplane.sock"
         self.config_file = f"{directory}/controller.toml"
         self.workers = 0
+        self.mtu = None
         self.log_level = "info"
         self.in_kernel = "auto"
         self.dataplane_options = []      # further ones, before it starts

@@ -5,8 +5,8 @@ from xml.sax.saxutils import escape
 from .report import key, labels, number
 from .tests import TESTS
 
-COLOURS = ("#8c8c8c", "#1f6fb4", "#d1495b", "#3a8f5c", "#b98b1d", "#7b4fa3")
-PANEL_W, LABEL_W, BAR_H, GAP, TITLE_H, MARGIN = 480, 150, 18, 6, 28, 16
+COLOURS = ("#8c8c8c", "#1f6fb4", "#4c9be8", "#12406a", "#d1495b", "#3a8f5c", "#b98b1d", "#7b4fa3")
+PANEL_W, LABEL_W, BAR_H, GAP, TITLE_H, MARGIN = 560, 225, 18, 6, 28, 16
 VALUE_W = 70
 COLUMNS = 2
 

@@ -200,8 +200,7 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
          *r.mutable_control_send() = r.send(0);
          r.mutable_control_send()->set_id(0x9934567890ab4004);
        }},
-      {"control_send.key",
-       [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
+      {"control_send.key", [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
       {"endpoint", [](auto& r) { r.clear_endpoint(); }},
       {"endpoint.port", [](auto& r) { r.mutable_endpoint()->set_port(0); }},
       {"limits.reject_after_ms", [](auto& r) { r.mutable_limits()->set_reject_after_ms(180'001); }},

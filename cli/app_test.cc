@@ -3,6 +3,7 @@
 #include "cli/app.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -348,6 +349,37 @@ TEST_F(Omnictl, TheBashCompletionCompletes) {
                            "_omnictl\n"
                            "[ \"${COMPREPLY[*]}\" = show ]\n";
   EXPECT_EQ(std::system(("bash " + script).c_str()), 0);
+}
+
+TEST_F(Omnictl, ClusterNewPrintsWhatEachSideNeedsAndShowAgrees) {
+  const std::string file = directory_ + "/secret";
+  const Result made = Run({"cluster", "new", "--secret-file", file});
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("Cluster key:  omnic1"));
+  struct stat st {};
+  ASSERT_EQ(stat(file.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777U, 0600U);
+  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).out, made.out);
+  // An existing secret is left alone.
+  EXPECT_EQ(Run({"cluster", "new", "--secret-file", file}).code, 5);
+
+  const Result printed = Run({"cluster", "new", "--output", "json"});
+  EXPECT_EQ(printed.code, 0) << printed.err;
+  google::protobuf::Struct json;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(printed.out, &json).ok());
+  EXPECT_EQ(json.fields().at("secret").string_value().size(), 43U);
+  EXPECT_EQ(json.fields().at("cluster_id").string_value().size(), 32U);
+  EXPECT_THAT(json.fields().at("cluster_key").string_value(), StartsWith("omnic1"));
+}
+
+TEST_F(Omnictl, ClusterShowSaysWhyASecretCannotBeUsed) {
+  const std::string file = directory_ + "/secret";
+  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).code, 2);
+  std::ofstream(file) << "short\n";
+  ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+  const Result result = Run({"cluster", "show", "--secret-file", file});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr("a cluster secret has 16 to 4096 bytes, this one 5"));
 }
 
 }  // namespace

@@ -131,21 +131,29 @@ absl::StatusOr<PeerKey> PeerKey::Parse(std::string_view text) {
   if (!raw || raw->size() != kRawBytes) {
     return absl::InvalidArgumentError("a character of the peer key is not base64 (URL alphabet)");
   }
+  return FromBytes(std::span<const uint8_t, kRawBytes>(raw->data(), kRawBytes));
+}
+
+absl::StatusOr<PeerKey> PeerKey::FromBytes(std::span<const uint8_t, 128> raw) {
   std::array<uint8_t, 32> identity_public{};
   std::array<uint8_t, 32> static_public{};
   std::array<uint8_t, 64> signature{};
-  std::copy_n(raw->begin(), 32, identity_public.begin());
-  std::copy_n(raw->begin() + 32, 32, static_public.begin());
-  std::copy_n(raw->begin() + 64, 64, signature.begin());
+  std::ranges::copy(raw.first<32>(), identity_public.begin());
+  std::ranges::copy(raw.subspan<32, 32>(), static_public.begin());
+  std::ranges::copy(raw.last<64>(), signature.begin());
   return FromParts(identity_public, static_public, signature);
 }
 
+std::array<uint8_t, 128> PeerKey::ToBytes() const {
+  std::array<uint8_t, 128> raw{};
+  auto out = std::ranges::copy(identity_public_, raw.begin()).out;
+  out = std::ranges::copy(static_public_, out).out;
+  std::ranges::copy(signature_, out);
+  return raw;
+}
+
 std::string PeerKey::ToString() const {
-  std::array<uint8_t, 32 + 32 + 64> raw{};
-  auto out = std::copy(identity_public_.begin(), identity_public_.end(), raw.begin());
-  out = std::copy(static_public_.begin(), static_public_.end(), out);
-  std::copy(signature_.begin(), signature_.end(), out);
-  return std::string(kPeerKeyPrefix) + Base64Encode(raw);
+  return std::string(kPeerKeyPrefix) + Base64Encode(ToBytes());
 }
 
 absl::StatusOr<Identity> Identity::Load(const std::string& directory) {

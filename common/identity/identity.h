@@ -26,6 +26,9 @@ class PeerKey {
   // wrong.
   static absl::StatusOr<PeerKey> Parse(std::string_view text);
   std::string ToString() const;
+  // The 128 bytes themselves: identity key, static key, signature.
+  static absl::StatusOr<PeerKey> FromBytes(std::span<const uint8_t, 128> raw);
+  std::array<uint8_t, 128> ToBytes() const;
 
   const NodeId& node_id() const { return node_id_; }
   const std::array<uint8_t, 32>& identity_public() const { return identity_public_; }

@@ -63,13 +63,13 @@ def parse(arguments):
     return parser.parse_args(arguments)
 
 
-def build():
+def build(targets):
     """Packages and programs; quick when all is there."""
     env = os.environ | {"CMAKE_CXX_COMPILER_LAUNCHER": "ccache"}
     steps = [["scripts/setup"]]
     if not os.path.exists(f"{REPOSITORY}/build/release/build.ninja"):
         steps.append(["cmake", "--preset", "release"])
-    steps.append(["cmake", "--build", "--preset", "release", "--target", *TARGETS])
+    steps.append(["cmake", "--build", "--preset", "release", "--target", *targets])
     for step in steps:
         say(" ".join(step))
         done = subprocess.run(step, cwd=REPOSITORY, env=env, text=True, stdin=subprocess.DEVNULL,
@@ -138,7 +138,7 @@ def run(options):
     effort = QUICK if options.quick else Effort()
     rounds = options.rounds or (1 if options.quick else 3)
     if not options.build:
-        build()
+        build(TARGETS)
     systems, absent = prepare(options.only)
     if not systems:
         raise LabError("no system to measure: " +

@@ -65,6 +65,8 @@ def what_fails_leaves_nothing(scratch):
     check("omni-controller ended" in error and "the reason" in error, error)
     check_equal(left_behind(NAME), [], "what is left")
     for arguments, cause in ((("up", "ring"), "not known"), (("up", "star", "1"), "2 to"),
+                             (("up", "nat", "none", "cone"), "cone: not known"),
+                             (("up", "nat", "none", "same"), "needs a node behind"),
                              (("up", "pair", "--name", "No-Name"), "lab name"),
                              (("up", "pair", "--build", "/nowhere"), "/nowhere/bin")):
         check(cause in lab(*arguments, expected=1).stderr, f"lab {arguments}")

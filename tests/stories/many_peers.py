@@ -16,7 +16,7 @@ wait
 """
 
 
-@scenario(topology="star", count=NODES, workers=1)
+@scenario(topology="star", arguments=(str(NODES),), workers=1)
 def everybody_talks_to_everybody(lab):
     pings = []
     for node in lab.nodes:

@@ -12,7 +12,7 @@ from omnilab import Options
 from omnilab.config import write_private
 
 
-@scenario(topology="star", count=3)
+@scenario(topology="star", arguments=("3",))
 def only_the_difference_is_applied(lab):
     n1, n2, n3 = lab.nodes
     connect(n1, n2)

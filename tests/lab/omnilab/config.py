@@ -72,5 +72,6 @@ def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477"):
 
 def peer_entry(node, key, family, keepalive=None):
     """How other nodes configure this one."""
-    return {"name": node.name, "key": key, "endpoint": endpoint(node.underlay[family]),
+    address = node.reachable(family)
+    return {"name": node.name, "key": key, "endpoint": endpoint(address) if address else None,
             "allowed": [f"{node.vip4}/32", f"{node.vip6}/128"], "keepalive": keepalive}

@@ -22,6 +22,7 @@ class Node:
         self.namespace = plan.namespace
         self.number = plan.number
         self.underlay = plan.underlay
+        self.reachable = plan.reachable  # family -> address that others can speak to first
         self.vip4 = plan.vips["v4"]
         self.vip6 = plan.vips["v6"]
         self.directory = directory

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is connected to whom: plans of namespaces and links, and their making.
 
-    pair    n1 eth0 ------- eth0 n2
+    pair        n1 eth0 ------- eth0 n2     or, with faults:  n1 eth0 - omni-lab-wire - eth0 n2
 
-    star N  n1 eth0 --+
-            n2 eth0 --+-- br0 (in a namespace "switch" of its own)
-            nN eth0 --+
+    star N      n1 eth0 --+
+                n2 eth0 --+-- br0 (in a namespace "switch" of its own)
+                nN eth0 --+
 
-In both, every node is a peer of every other. Underlay addresses are 192.0.2.N and 2001:db8::N; each
-lab is isolated, so that all labs use the same ones. VIPs are 10.77.0.N and fd77::N.
+    nat A B...  an internet with one node behind each kind of access; see nat.py
+
+In all of them, every node is a peer of every other. In pair and star, underlay addresses are
+192.0.2.N and 2001:db8::N; each lab is isolated, so that all labs use the same ones. VIPs are
+10.77.0.N and fd77::N.
 """
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from . import nat
 from .errors import LabError
 from .shell import ip_batch, run
 
@@ -23,14 +27,17 @@ class NodePlan:
     name: str
     namespace: str
     number: int
-
-    @property
-    def underlay(self):
-        return {"v4": f"192.0.2.{self.number}", "v6": f"2001:db8::{self.number}"}
+    underlay: dict  # "v4", "v6" -> address; None: has none of the family
+    access: dict = field(default_factory=dict)  # of nat.Access
 
     @property
     def vips(self):
         return {"v4": f"10.77.0.{self.number}", "v6": f"fd77::{self.number}"}
+
+    def reachable(self, family):
+        """The address under which every other node can begin to speak to this one, or None."""
+        return None if self.access and not nat.Access(**self.access).is_public \
+            else self.underlay[family]
 
 
 @dataclass
@@ -38,52 +45,73 @@ class Topology:
     kind: str
     nodes: list
     switch: str = ""  # namespace of the bridge, when there is one
+    routers: list = field(default_factory=list)  # namespaces between nodes and switch
 
     @property
     def namespaces(self):
-        return [node.namespace for node in self.nodes] + ([self.switch] if self.switch else [])
+        return [node.namespace for node in self.nodes] + self.routers + \
+            ([self.switch] if self.switch else [])
 
     def to_json(self):
-        return {"kind": self.kind, "switch": self.switch, "nodes": [asdict(n) for n in self.nodes]}
+        return {"kind": self.kind, "switch": self.switch, "routers": self.routers,
+                "nodes": [asdict(n) for n in self.nodes]}
 
     @staticmethod
     def from_json(value):
-        return Topology(value["kind"], [NodePlan(**n) for n in value["nodes"]], value["switch"])
+        return Topology(value["kind"], [NodePlan(**n) for n in value["nodes"]], value["switch"],
+                        value["routers"])
 
 
-def plan(kind, lab, count):
-    """The plan of a lab; nothing is made yet."""
-    if kind == "pair":
-        if count not in (None, 2):
-            raise LabError("topology pair: always has 2 nodes")
-        count = 2
-    elif kind == "star":
-        count = 3 if count is None else count
-    else:
-        raise LabError(f"topology {kind}: not known; there are: pair, star N")
-    if not 2 <= count <= MAX_NODES:
-        raise LabError(f"topology {kind}: 2 to {MAX_NODES} nodes, not {count}")
-    nodes = [NodePlan(f"n{i}", f"omni-{lab}-n{i}", i) for i in range(1, count + 1)]
-    return Topology(kind, nodes, f"omni-{lab}-switch" if kind == "star" else "")
+def _count(kind, arguments, default, largest):
+    if len(arguments) > 1 or not all(text.isdigit() for text in arguments):
+        raise LabError(f"topology {kind}: takes at most a number of nodes")
+    count = int(arguments[0]) if arguments else default
+    if not 2 <= count <= largest:
+        raise LabError(f"topology {kind}: 2 to {largest} nodes, not {count}")
+    return count
 
 
-def build(topology):
-    """Makes namespaces and links; whatever fails, remove() cleans up."""
+def plan(kind, lab, arguments=()):
+    """The plan of a lab; nothing is made yet. `arguments`: what follows the kind, as text."""
+    prefix = f"omni-{lab}"
+    if kind == "nat":
+        accesses = nat.parse(arguments)
+        nodes = [NodePlan(f"n{i}", f"{prefix}-n{i}", i, access.underlay(i), vars(access))
+                 for i, access in enumerate(accesses, 1)]
+        return Topology(kind, nodes, f"{prefix}-internet", nat.routers(prefix, accesses))
+    if kind not in ("pair", "star"):
+        raise LabError(f"topology {kind}: not known; there are: pair, star N, nat KIND...")
+    count = _count(kind, arguments, *((2, 2) if kind == "pair" else (3, MAX_NODES)))
+    nodes = [NodePlan(f"n{i}", f"{prefix}-n{i}", i,
+                      {"v4": f"192.0.2.{i}", "v6": f"2001:db8::{i}"})
+             for i in range(1, count + 1)]
+    return Topology(kind, nodes, f"{prefix}-switch" if kind == "star" else "")
+
+
+def build(topology, wire=None):
+    """Makes namespaces and links; whatever fails, remove() cleans up. `wire`: makes the cable of a
+    pair from two devices ("NAMESPACE/NAME"), instead of veth."""
     ip_batch([f"netns add {namespace}" for namespace in topology.namespaces])
     for namespace in topology.namespaces:
         # Without duplicate address detection, addresses are usable at once.
         run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
             "net.ipv6.conf.default.accept_dad=0")
-    if topology.switch:
-        _build_star(topology)
+    if wire and topology.kind != "pair":
+        raise LabError(f"topology {topology.kind}: only a pair can have a wire with faults")
+    if topology.kind == "pair":
+        _build_pair(topology, wire)
     else:
-        first, second = topology.nodes
+        {"star": _build_star, "nat": nat.build}[topology.kind](topology)
+
+
+def _build_pair(topology, wire):
+    first, second = topology.nodes
+    if wire:
+        wire(f"{first.namespace}/eth0", f"{second.namespace}/eth0")
+    else:
         ip_batch([f"link add eth0 netns {first.namespace} type veth "
                   f"peer name eth0 netns {second.namespace}"])
-    for node in topology.nodes:
-        ip_batch(["link set lo up", "link set eth0 up",
-                  f"address add {node.underlay['v4']}/24 dev eth0",
-                  f"address add {node.underlay['v6']}/64 dev eth0 nodad"], node.namespace)
+    _bring_up(topology)
 
 
 def _build_star(topology):
@@ -93,6 +121,14 @@ def _build_star(topology):
     for node in topology.nodes:
         lines += [f"link set p{node.number} master br0", f"link set p{node.number} up"]
     ip_batch(lines, topology.switch)
+    _bring_up(topology)
+
+
+def _bring_up(topology):
+    for node in topology.nodes:
+        ip_batch(["link set lo up", "link set eth0 up",
+                  f"address add {node.underlay['v4']}/24 dev eth0",
+                  f"address add {node.underlay['v6']}/64 dev eth0 nodad"], node.namespace)
 
 
 def remove(topology, existing):

@@ -9,7 +9,7 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/status.h"
-#include "controller/config/table_reader.h"
+#include "common/toml/table_reader.h"
 
 namespace omni {
 namespace {

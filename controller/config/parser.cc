@@ -8,8 +8,9 @@
 #include <utility>
 
 #include "common/status.h"
+#include "common/toml/checks.h"
+#include "common/toml/table_reader.h"
 #include "controller/config/config.h"
-#include "controller/config/table_reader.h"
 
 namespace omni {
 namespace {
@@ -17,36 +18,12 @@ namespace {
 // LIMIT: sun_path of unix(7) holds 108 bytes with the terminating zero.
 constexpr size_t kMaxSocketPath = 107;
 
-std::string AnyString(const std::string& value) {
-  return value.find('\0') == std::string::npos ? "" : "must not contain a zero byte";
-}
-
-std::string CheckPath(const std::string& path) {
-  // The daemon's working directory is nobody's business, so that a relative path has no meaning.
-  if (path.empty() || path.front() != '/') {
-    return fmt::format("\"{}\" is not an absolute path", path);
-  }
-  return AnyString(path);
-}
-
 std::string CheckSocketPath(const std::string& path) {
   if (path.size() > kMaxSocketPath) {
     return fmt::format("a socket path has at most {} bytes; this one has {}", kMaxSocketPath,
                        path.size());
   }
   return CheckPath(path);
-}
-
-std::string CheckListen(const std::string& value) {
-  if (value.empty() || Endpoint::Parse(value)) return "";
-  return fmt::format("\"{}\" is not IP:PORT, nor empty for off", value);
-}
-
-std::string CheckLevel(const std::string& level) {
-  for (const char* known : {"trace", "debug", "info", "warn", "error"}) {
-    if (level == known) return "";
-  }
-  return fmt::format("\"{}\" is not one of trace, debug, info, warn, error", level);
 }
 
 std::string CheckOwnAddress(const InterfaceAddress& address) {
@@ -126,7 +103,7 @@ void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   }
   if (const toml::table* table = root.Table("log")) {
     TableReader reader(problems, "log", *table);
-    reader.String("level", config.log_level, CheckLevel);
+    reader.String("level", config.log_level, CheckLogLevel);
     reader.ReportUnknownKeys();
   }
   if (const toml::table* table = root.Table("session")) {

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/status.h"
-#include "controller/config/table_reader.h"
+#include "common/toml/table_reader.h"
 #include "controller/core/controller.h"
 #include "controller/core/convert.h"
 #include "controller/core/peer_request.h"

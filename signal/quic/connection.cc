@@ -19,21 +19,14 @@ constexpr size_t kMaxDatagramBytes = 1200;
 // LIMIT: what a peer may send before we have taken it; taken at once, so it bounds bursts only.
 constexpr uint64_t kWindowBytes = uint64_t{256} << 10U;
 
-// Ours: the sender's address is told by who gave us the datagram, and replies leave by the one port
-// that there is.
-sockaddr_in LocalAddress() {
-  sockaddr_in local{};
-  local.sin_family = AF_INET;
-  return local;
-}
-
 // A path in the form of ngtcp2, for as long as this lives.
 class Path {
  public:
-  explicit Path(const Endpoint& remote) : local_(LocalAddress()) {
-    const socklen_t length = remote.ToSockaddr(&remote_);
+  explicit Path(const Route& route) {
+    const socklen_t local_length = Endpoint{.address = route.local}.ToSockaddr(&local_);
+    const socklen_t length = route.remote.ToSockaddr(&remote_);
     // SAFETY: a sockaddr of either family is looked at through its common beginning.
-    path_.local = {reinterpret_cast<sockaddr*>(&local_), sizeof(local_)};
+    path_.local = {reinterpret_cast<sockaddr*>(&local_), local_length};
     path_.remote = {reinterpret_cast<sockaddr*>(&remote_), length};
   }
   Path(const Path&) = delete;
@@ -41,10 +34,17 @@ class Path {
   const ngtcp2_path* get() const { return &path_; }
 
  private:
-  sockaddr_in local_;
+  sockaddr_storage local_{};
   sockaddr_storage remote_{};
   ngtcp2_path path_{};
 };
+
+std::optional<Route> RouteOf(const ngtcp2_path& path) {
+  const auto remote = Endpoint::FromSockaddr(path.remote.addr);
+  const auto local = Endpoint::FromSockaddr(path.local.addr);
+  if (!remote || !local) return std::nullopt;
+  return Route{.remote = *remote, .local = local->address};
+}
 
 void Random(uint8_t* out, size_t length, const ngtcp2_rand_ctx* /*context*/) {
   randombytes_buf(out, length);
@@ -70,18 +70,17 @@ ngtcp2_cid ToCid(std::span<const uint8_t> bytes) {
 
 QuicCid NewCid(const HostOptions& options) { return NewQuicCid(options.cid_key); }
 
-Connection::Connection(ConnectionId id, const HostOptions& options, Hooks hooks,
-                       const Endpoint& remote)
+Connection::Connection(ConnectionId id, const HostOptions& options, Hooks hooks, const Route& route)
     : id_(id),
       options_(options),
       hooks_(std::move(hooks)),
-      remote_(remote),
+      route_(route),
       reader_(options.max_message_bytes) {}
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Begin(
     ConnectionId id, const HostOptions& options, const Credentials& credentials, Hooks hooks,
-    const Endpoint& remote, const std::optional<NodeId>& expected, Instant now) {
-  std::unique_ptr<Connection> made(new Connection(id, options, std::move(hooks), remote));
+    const Route& route, const std::optional<NodeId>& expected, Instant now) {
+  std::unique_ptr<Connection> made(new Connection(id, options, std::move(hooks), route));
   made->expected_ = expected;
   RETURN_IF_ERROR(made->Start(Side::kClient, credentials, nullptr, now));
   return made;
@@ -89,8 +88,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Begin(
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Accept(
     ConnectionId id, const HostOptions& options, const Credentials& credentials, Hooks hooks,
-    const Endpoint& remote, const Accepted& accepted, Instant now) {
-  std::unique_ptr<Connection> made(new Connection(id, options, std::move(hooks), remote));
+    const Route& route, const Accepted& accepted, Instant now) {
+  std::unique_ptr<Connection> made(new Connection(id, options, std::move(hooks), route));
   RETURN_IF_ERROR(made->Start(Side::kServer, credentials, &accepted, now));
   return made;
 }
@@ -100,7 +99,7 @@ absl::Status Connection::Start(Side side, const Credentials& credentials, const 
   side_ = side;
   ASSIGN_OR_RETURN(session_, MakeSession(side, credentials, options_.protocol));
   const ngtcp2_cid source = ToCid(NewCid(options_));
-  const Path path(remote_);
+  const Path path(route_);
   const ngtcp2_callbacks callbacks = Callbacks(side);
   const ngtcp2_settings settings = Settings(accepted, now);
   const ngtcp2_transport_params parameters = Parameters(side, accepted, source);
@@ -293,7 +292,7 @@ int Connection::OnNewCid(ngtcp2_cid* cid, uint8_t* token, size_t length) {
 // -------------------------------------------------------------------------------- datagrams,
 // timers
 
-std::optional<Closed> Connection::Read(std::span<const uint8_t> datagram, const Endpoint& from,
+std::optional<Closed> Connection::Read(std::span<const uint8_t> datagram, const Route& from,
                                        Instant now) {
   const Path path(from);
   const ngtcp2_pkt_info info{};
@@ -410,7 +409,7 @@ std::optional<Closed> Connection::WriteOne(Instant now, bool& wrote) {
   if (taken > 0) sent_end_ += static_cast<uint64_t>(taken);
   wrote = size > 0;
   if (!wrote) return std::nullopt;
-  if (const auto to = Endpoint::FromSockaddr(path.path.remote.addr)) {
+  if (const auto to = RouteOf(path.path)) {
     options_.send(*to, std::span(buffer).first(static_cast<size_t>(size)));
   }
   return std::nullopt;
@@ -423,9 +422,9 @@ void Connection::Queue(std::string_view message) {
 
 Connection::Happened Connection::TakeHappened() {
   if (happened_.moved) {
-    const auto remote = Endpoint::FromSockaddr(ngtcp2_conn_get_path(conn_.get())->remote.addr);
-    happened_.moved = remote && *remote != remote_;
-    if (happened_.moved) remote_ = *remote;
+    const auto route = RouteOf(*ngtcp2_conn_get_path(conn_.get()));
+    happened_.moved = route && *route != route_;
+    if (happened_.moved) route_ = *route;
   }
   return std::exchange(happened_, {});
 }
@@ -446,7 +445,7 @@ void Connection::WriteClose(const ngtcp2_connection_close_error& why, Instant no
   const ngtcp2_ssize size = ngtcp2_conn_write_connection_close(
       conn_.get(), &path.path, &info, buffer.data(), buffer.size(), &why, ToTimestamp(now));
   if (size <= 0) return;
-  if (const auto to = Endpoint::FromSockaddr(path.path.remote.addr)) {
+  if (const auto to = RouteOf(path.path)) {
     options_.send(*to, std::span(buffer).first(static_cast<size_t>(size)));
   }
 }

@@ -54,18 +54,18 @@ class Connection {
 
   static absl::StatusOr<std::unique_ptr<Connection>> Begin(
       ConnectionId id, const HostOptions& options, const Credentials& credentials, Hooks hooks,
-      const Endpoint& remote, const std::optional<NodeId>& expected, Instant now);
+      const Route& route, const std::optional<NodeId>& expected, Instant now);
   static absl::StatusOr<std::unique_ptr<Connection>> Accept(ConnectionId id,
                                                             const HostOptions& options,
                                                             const Credentials& credentials,
-                                                            Hooks hooks, const Endpoint& remote,
+                                                            Hooks hooks, const Route& route,
                                                             const Accepted& accepted, Instant now);
 
   ConnectionId id() const { return id_; }
   bool is_connected() const { return connected_; }
   bool is_accepted() const { return side_ == Side::kServer; }
   const PublicKey& peer() const { return peer_; }
-  const Endpoint& remote() const { return remote_; }
+  const Endpoint& remote() const { return route_.remote; }
   gnutls_session_t session() const { return session_.get(); }
   size_t queued_bytes() const { return queued_bytes_; }
   bool wants_writable = false;      // a Send() was refused
@@ -73,7 +73,7 @@ class Connection {
   std::optional<Duration> rtt() const;
 
   // Each gives why the connection is over, or nothing. Flush() is due afterwards.
-  std::optional<Closed> Read(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
+  std::optional<Closed> Read(std::span<const uint8_t> datagram, const Route& from, Instant now);
   std::optional<Closed> HandleExpiry(Instant now);
   std::optional<Closed> Flush(Instant now);
   std::optional<Instant> NextExpiry() const;
@@ -89,7 +89,7 @@ class Connection {
   static int CheckCertificate(gnutls_session_t session);
 
  private:
-  Connection(ConnectionId id, const HostOptions& options, Hooks hooks, const Endpoint& remote);
+  Connection(ConnectionId id, const HostOptions& options, Hooks hooks, const Route& route);
   absl::Status Start(Side side, const Credentials& credentials, const Accepted* accepted,
                      Instant now);
   ngtcp2_callbacks Callbacks(Side side) const;
@@ -116,7 +116,7 @@ class Connection {
   std::unique_ptr<ngtcp2_conn, DeleteConn> conn_;
   Side side_ = Side::kClient;
   std::optional<NodeId> expected_;
-  Endpoint remote_;
+  Route route_;
   PublicKey peer_{};
   bool has_peer_ = false;
   bool connected_ = false;

@@ -43,7 +43,7 @@ class Host::Impl {
 
   absl::StatusOr<ConnectionId> Connect(const Endpoint& to, const std::optional<NodeId>& expected,
                                        Instant now);
-  void OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
+  void OnDatagram(std::span<const uint8_t> datagram, const Route& from, Instant now);
   void OnTimer(Instant now);
   std::optional<Instant> NextDeadline() const;
   absl::Status Send(ConnectionId id, std::string_view message, Instant now);
@@ -59,15 +59,14 @@ class Host::Impl {
 
  private:
   Connection::Hooks Hooks();
-  void Accept(std::span<const uint8_t> datagram, const ngtcp2_pkt_hd& header, const Endpoint& from,
+  void Accept(std::span<const uint8_t> datagram, const ngtcp2_pkt_hd& header, const Route& from,
               Instant now);
-  bool PassesRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, Accepted& accepted,
-                   Instant now);
-  void SendRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, Instant now);
-  void SendVersions(const ngtcp2_version_cid& cids, const Endpoint& from);
-  void SendReset(std::span<const uint8_t> datagram, const Endpoint& from);
-  void TakeReset(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
-  void OnUnknown(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
+  bool PassesRetry(const ngtcp2_pkt_hd& header, const Route& from, Accepted& accepted, Instant now);
+  void SendRetry(const ngtcp2_pkt_hd& header, const Route& from, Instant now);
+  void SendVersions(const ngtcp2_version_cid& cids, const Route& from);
+  void SendReset(std::span<const uint8_t> datagram, const Route& from);
+  void TakeReset(std::span<const uint8_t> datagram, const Route& from, Instant now);
+  void OnUnknown(std::span<const uint8_t> datagram, const Route& from, Instant now);
   void Settle(ConnectionId id, std::optional<Closed> closed, Instant now);
   void Arm(Connection& connection);
   void Erase(ConnectionId id);
@@ -114,8 +113,8 @@ absl::StatusOr<ConnectionId> Host::Impl::Connect(const Endpoint& to,
                                                  const std::optional<NodeId>& expected,
                                                  Instant now) {
   const ConnectionId id{++last_id_};
-  ASSIGN_OR_RETURN(auto connection,
-                   Connection::Begin(id, options_, credentials_, Hooks(), to, expected, now));
+  ASSIGN_OR_RETURN(auto connection, Connection::Begin(id, options_, credentials_, Hooks(),
+                                                      {.remote = to}, expected, now));
   Add(std::move(connection));
   Settle(id, std::nullopt, now);
   return id;
@@ -152,7 +151,7 @@ void Host::Impl::Settle(ConnectionId id, std::optional<Closed> closed, Instant n
   if (writable && Find(id) != nullptr) listener_.OnWritable(id);
 }
 
-void Host::Impl::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now) {
+void Host::Impl::OnDatagram(std::span<const uint8_t> datagram, const Route& from, Instant now) {
   if (datagram.empty()) return;
   ngtcp2_version_cid cids{};
   const int result =
@@ -171,7 +170,7 @@ void Host::Impl::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& f
   Settle(id, Find(id)->Read(datagram, from, now), now);
 }
 
-void Host::Impl::OnUnknown(std::span<const uint8_t> datagram, const Endpoint& from, Instant now) {
+void Host::Impl::OnUnknown(std::span<const uint8_t> datagram, const Route& from, Instant now) {
   ngtcp2_pkt_hd header{};
   const bool is_long = (datagram[0] & 0x80U) != 0;
   if (!is_long && options_.max_accepted > 0) {
@@ -189,7 +188,7 @@ void Host::Impl::OnUnknown(std::span<const uint8_t> datagram, const Endpoint& fr
 }
 
 void Host::Impl::Accept(std::span<const uint8_t> datagram, const ngtcp2_pkt_hd& header,
-                        const Endpoint& from, Instant now) {
+                        const Route& from, Instant now) {
   Accepted accepted{.client_source = header.scid,
                     .destination = header.dcid,
                     .original = std::nullopt,
@@ -212,11 +211,11 @@ void Host::Impl::Accept(std::span<const uint8_t> datagram, const ngtcp2_pkt_hd& 
 }
 
 // Whether the client may begin: it has a good token, or none is asked for.
-bool Host::Impl::PassesRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, Accepted& accepted,
+bool Host::Impl::PassesRetry(const ngtcp2_pkt_hd& header, const Route& from, Accepted& accepted,
                              Instant now) {
   if (header.token.len == 0 && handshakes_ < options_.retry_from) return true;
   sockaddr_storage address{};
-  const socklen_t length = from.ToSockaddr(&address);
+  const socklen_t length = from.remote.ToSockaddr(&address);
   ngtcp2_cid original{};
   const bool good =
       header.token.len > 0 &&
@@ -234,9 +233,9 @@ bool Host::Impl::PassesRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, 
   return true;
 }
 
-void Host::Impl::SendRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, Instant now) {
+void Host::Impl::SendRetry(const ngtcp2_pkt_hd& header, const Route& from, Instant now) {
   sockaddr_storage address{};
-  const socklen_t length = from.ToSockaddr(&address);
+  const socklen_t length = from.remote.ToSockaddr(&address);
   const ngtcp2_cid source = ToCid(NewCid(options_));
   std::array<uint8_t, NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN> token;
   const ngtcp2_ssize token_bytes = ngtcp2_crypto_generate_retry_token(
@@ -253,7 +252,7 @@ void Host::Impl::SendRetry(const ngtcp2_pkt_hd& header, const Endpoint& from, In
   options_.send(from, std::span(packet).first(static_cast<size_t>(size)));
 }
 
-void Host::Impl::SendVersions(const ngtcp2_version_cid& cids, const Endpoint& from) {
+void Host::Impl::SendVersions(const ngtcp2_version_cid& cids, const Route& from) {
   const std::array<uint32_t, 1> versions = {NGTCP2_PROTO_VER_V1};
   std::array<uint8_t, 600> packet;  // two connection ids of 255 bytes at most
   const ngtcp2_ssize size = ngtcp2_pkt_write_version_negotiation(
@@ -264,11 +263,11 @@ void Host::Impl::SendVersions(const ngtcp2_version_cid& cids, const Endpoint& fr
 
 // A reset names no connection: those with its sender know their token (RFC 9000 section 10.3.1).
 // Only for hosts that begin their connections themselves, and so have few.
-void Host::Impl::TakeReset(std::span<const uint8_t> datagram, const Endpoint& from, Instant now) {
+void Host::Impl::TakeReset(std::span<const uint8_t> datagram, const Route& from, Instant now) {
   ++counters_.unknown;
   std::vector<ConnectionId> candidates;
   for (const auto& [id, connection] : connections_) {
-    if (connection->remote() == from) candidates.push_back(id);
+    if (connection->remote() == from.remote) candidates.push_back(id);
   }
   for (const ConnectionId id : candidates) {
     if (Connection* connection = Find(id)) Settle(id, connection->Read(datagram, from, now), now);
@@ -276,7 +275,7 @@ void Host::Impl::TakeReset(std::span<const uint8_t> datagram, const Endpoint& fr
 }
 
 // Only for connection ids that this host has made, in this life or a former one.
-void Host::Impl::SendReset(std::span<const uint8_t> datagram, const Endpoint& from) {
+void Host::Impl::SendReset(std::span<const uint8_t> datagram, const Route& from) {
   if (datagram.size() <= kMinResetBytes || !HasQuicCidOf(datagram, options_.cid_key)) {
     ++counters_.unknown;
     return;
@@ -360,7 +359,7 @@ absl::StatusOr<ConnectionId> Host::Connect(const Endpoint& to,
                                            const std::optional<NodeId>& expected, Instant now) {
   return impl_->Connect(to, expected, now);
 }
-void Host::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now) {
+void Host::OnDatagram(std::span<const uint8_t> datagram, const Route& from, Instant now) {
   impl_->OnDatagram(datagram, from, now);
 }
 void Host::OnTimer(Instant now) { impl_->OnTimer(now); }

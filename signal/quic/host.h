@@ -31,6 +31,14 @@ namespace omni::quic {
 enum class ConnectionId : uint64_t {};
 using PublicKey = std::array<uint8_t, 32>;  // Ed25519
 
+// Between whom a datagram goes. A machine with several addresses has to answer from the one that
+// was asked; who has but one way out leaves `local` as it is.
+struct Route {
+  Endpoint remote;
+  IpAddress local;
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
 enum class CloseCause : uint8_t {
   kPeer,       // it said so, with a code
   kIdle,       // nothing was heard for the idle timeout
@@ -65,7 +73,7 @@ struct HostOptions {
   std::string protocol;                // ALPN, with its version
   QuicCidKey cid_key{};                // connection ids are made with it
   // Sends a datagram, now. Called from inside Host's methods.
-  std::function<void(const Endpoint& to, std::span<const uint8_t> datagram)> send;
+  std::function<void(const Route& to, std::span<const uint8_t> datagram)> send;
 
   // LIMIT: of a received message; a connection holds as much of an unfinished one.
   size_t max_message_bytes = size_t{64} << 10U;
@@ -108,7 +116,7 @@ class Host {
   absl::StatusOr<ConnectionId> Connect(const Endpoint& to, const std::optional<NodeId>& expected,
                                        Instant now);
   // A datagram whose first byte IsQuic(). Hostile until proven otherwise.
-  void OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
+  void OnDatagram(std::span<const uint8_t> datagram, const Route& from, Instant now);
   void OnTimer(Instant now);
   std::optional<Instant> NextDeadline() const;
 

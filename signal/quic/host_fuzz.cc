@@ -41,10 +41,10 @@ void Feed(std::span<const uint8_t> input) {
   options.protocol = "test/1";
   options.max_accepted = 8;
   options.retry_from = 2;
-  options.send = [&](const Endpoint&, std::span<const uint8_t> bytes) { answered += bytes.size(); };
+  options.send = [&](const Route&, std::span<const uint8_t> bytes) { answered += bytes.size(); };
   Host host(std::move(options), nobody);
   Instant now{1000s};
-  const Endpoint from = *Endpoint::Parse("192.0.2.1:1");
+  const Route from{.remote = *Endpoint::Parse("192.0.2.1:1")};
   while (input.size() > 2) {
     const size_t size = std::min<size_t>(input.size() - 2, input[0] * 8U);
     // An Initial must be padded to 1,200 bytes before it is looked at.

@@ -174,9 +174,9 @@ class TestHost : public NetworkNode, public Listener {
     options.cid_key = QuicCidKey{7};
     options.max_accepted = options_.max_accepted;
     options.retry_from = options_.retry_from;
-    options.send = [this](const Endpoint& to, std::span<const uint8_t> bytes) {
+    options.send = [this](const Route& to, std::span<const uint8_t> bytes) {
       ++datagrams_sent;
-      network_.Send(endpoint_, to, bytes);
+      network_.Send(endpoint_, to.remote, bytes);
     };
     host_ = std::make_unique<Host>(std::move(options), *this);
   }
@@ -187,7 +187,7 @@ class TestHost : public NetworkNode, public Listener {
   }
 
   void OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now) override {
-    host_->OnDatagram(datagram, from, now);
+    host_->OnDatagram(datagram, {.remote = from}, now);
   }
   void OnTimer(Instant now) override { host_->OnTimer(now); }
   std::optional<Instant> NextDeadline() const override { return host_->NextDeadline(); }

@@ -53,8 +53,7 @@ class RegistryTest : public ::testing::Test {
                       .addresses = {},
                       .routes = {},
                       .candidates = {},
-                      .capabilities = {},
-                      .departed = false};
+                      .capabilities = {}};
     if (!address.empty()) record.addresses.push_back(*IpAddress::Parse(address));
     return record;
   }

@@ -127,7 +127,6 @@ pb::NodeRecord ToProto(const NodeRecord& record) {
     out.set_port(candidate.endpoint.port);
   }
   for (const std::string& capability : record.capabilities) message.add_capabilities(capability);
-  message.set_departed(record.departed);
   return message;
 }
 
@@ -182,8 +181,7 @@ absl::StatusOr<NodeRecord> Verify(const pb::SignedRecord& message, const Cluster
                     .addresses = {},
                     .routes = {},
                     .candidates = {},
-                    .capabilities = {},
-                    .departed = content.departed()};
+                    .capabilities = {}};
   if (content.cluster_id() != cluster.ToBytes()) return Bad("cluster_id", "is another cluster's");
   if (record.sequence == 0) return Bad("sequence", "is zero");
   if (!IsNodeName(record.name)) return Bad("name", "is not 1-63 characters of a-z, 0-9 and -");
@@ -191,10 +189,6 @@ absl::StatusOr<NodeRecord> Verify(const pb::SignedRecord& message, const Cluster
   RETURN_IF_ERROR(ReadRoutes(content, record));
   RETURN_IF_ERROR(ReadCandidates(content, record));
   RETURN_IF_ERROR(ReadCapabilities(content, record));
-  if (record.departed &&
-      !(record.addresses.empty() && record.routes.empty() && record.candidates.empty())) {
-    return Bad("departed", "a node that has left holds nothing");
-  }
   return record;
 }
 

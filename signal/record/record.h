@@ -47,7 +47,6 @@ struct NodeRecord {
   std::vector<IpPrefix> routes;
   std::vector<Candidate> candidates;
   std::vector<std::string> capabilities;
-  bool departed = false;
 
   const NodeId& id() const { return key.node_id(); }
 };

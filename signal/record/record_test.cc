@@ -45,8 +45,7 @@ class RecordTest : public ::testing::Test {
         .routes = {*IpPrefix::Parse("192.168.7.0/24")},
         .candidates = {{CandidateKind::kHost, *Endpoint::Parse("192.0.2.1:51900")},
                        {CandidateKind::kServerReflexive, *Endpoint::Parse("[2001:db8::1]:51900")}},
-        .capabilities = {"aes-256-gcm"},
-        .departed = false};
+        .capabilities = {"aes-256-gcm"}};
   }
   // Signed as it should be, whatever it says.
   absl::Status VerifyChanged(const std::function<void(pb::NodeRecord&)>& change) const {
@@ -116,7 +115,6 @@ TEST_F(RecordTest, WhatIsSignedMustStillBeWellFormed) {
   EXPECT_FALSE(VerifyChanged([](auto& r) { r.mutable_candidates(0)->set_port(0); }).ok());
   EXPECT_FALSE(VerifyChanged([](auto& r) { r.mutable_candidates(0)->set_port(65536); }).ok());
   EXPECT_FALSE(VerifyChanged([](auto& r) { r.add_capabilities("a b"); }).ok());
-  EXPECT_FALSE(VerifyChanged([](auto& r) { r.set_departed(true); }).ok());
   EXPECT_FALSE(VerifyChanged([](auto& r) {
                  for (int i = 0; i < 15; ++i) *r.add_candidates() = r.candidates(0);
                }).ok());

@@ -217,7 +217,6 @@ void NucleusClient::GiveUp(std::string why) {
   if (since_ && now_ - *since_ > kGoodFor) pause_ = kFirstPause;
   state_ = NucleusState::kWaiting;
   since_.reset();
-  observed_ = {};
   update_under_way_ = false;
   addresses_.clear();
   attempts_.clear();
@@ -274,9 +273,7 @@ void NucleusClient::OnChallenge(const pb::Challenge& challenge) {
 
 void NucleusClient::Register() {
   if (!has_self_) return GiveUp("nothing to register yet");
-  if (record_.record().empty() || recorded_ != self_ || recorded_observed_ != observed_) {
-    MakeRecord();
-  }
+  if (IsRecordOld()) MakeRecord();
   const auto exported = host_->Export(*chosen_, kExporterLabel);
   if (!exported.ok()) return GiveUp(std::string(Message(exported.status())));
   Send([&](pb::NodeMessage& message) {
@@ -297,19 +294,29 @@ void NucleusClient::MakeRecord() {
                     .name = self_.name,
                     .addresses = self_.addresses,
                     .routes = self_.routes,
-                    .candidates = {},
+                    .candidates = Candidates(),
                     .capabilities = {}};
+  record_ = Sign(record, *options_.identity);
+  recorded_ = self_;
+  recorded_candidates_ = std::move(record.candidates);
+}
+
+// Host addresses, and where the Nucleus sees us, or last saw us, when that is none of them.
+std::vector<Candidate> NucleusClient::Candidates() const {
+  std::vector<Candidate> candidates;
   for (const Endpoint& host : self_.hosts) {
-    if (record.candidates.size() + 1 == kMaxRecordCandidates) break;
-    record.candidates.push_back({CandidateKind::kHost, host});
+    if (candidates.size() + 1 == kMaxRecordCandidates) break;
+    candidates.push_back({CandidateKind::kHost, host});
   }
   const bool is_host = std::ranges::find(self_.hosts, observed_) != self_.hosts.end();
   if (observed_.is_set() && !is_host && IsCandidateAddress(observed_.address)) {
-    record.candidates.push_back({CandidateKind::kServerReflexive, observed_});
+    candidates.push_back({CandidateKind::kServerReflexive, observed_});
   }
-  record_ = Sign(record, *options_.identity);
-  recorded_ = self_;
-  recorded_observed_ = observed_;
+  return candidates;
+}
+
+bool NucleusClient::IsRecordOld() const {
+  return record_.record().empty() || recorded_ != self_ || recorded_candidates_ != Candidates();
 }
 
 void NucleusClient::OnAccepted() {
@@ -357,7 +364,7 @@ void NucleusClient::OnObserved(const pb::Observed& observed) {
 
 void NucleusClient::UpdateRecord() {
   if (state_ != NucleusState::kRegistered || update_under_way_) return;
-  if (recorded_ == self_ && recorded_observed_ == observed_) return;
+  if (!IsRecordOld()) return;
   MakeRecord();
   update_under_way_ = true;
   Send([this](pb::NodeMessage& message) { *message.mutable_update()->mutable_record() = record_; });

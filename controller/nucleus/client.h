@@ -95,6 +95,8 @@ class NucleusClient : public quic::Listener {
   void OnObserved(const signal::v1::Observed& observed);
   void Register();
   void MakeRecord();
+  std::vector<Candidate> Candidates() const;
+  bool IsRecordOld() const;
   void UpdateRecord();
   template <typename Fill>
   void Send(Fill fill);
@@ -123,7 +125,7 @@ class NucleusClient : public quic::Listener {
   uint64_t sequence_ = 0;
   signal::v1::SignedRecord record_;  // as last signed
   Self recorded_;                    // what it says
-  Endpoint recorded_observed_;
+  std::vector<Candidate> recorded_candidates_;
   bool update_under_way_ = false;
 };
 

@@ -63,6 +63,7 @@ class TestNetwork {
 
   void Send(const Endpoint& from, const Endpoint& to, std::span<const uint8_t> bytes) {
     largest = std::max(largest, bytes.size());
+    EXPECT_TRUE(IsQuic(bytes.front()));
     if (cut_.contains(from) || Chance(loss)) return;
     const int copies = Chance(duplicate) ? 2 : 1;
     for (int i = 0; i < copies; ++i) {

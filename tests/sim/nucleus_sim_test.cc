@@ -359,6 +359,8 @@ TEST_F(NucleusSim, TheSilentAreForgottenAndReadersToldSo) {
   ASSERT_TRUE(network_.RunUntil([&] { return a.Knows("n2") && b.Knows("n1"); }));
   b.client->Shutdown(network_.now());
   network_.Detach(b.at);
+  network_.RunFor(60s);
+  EXPECT_TRUE(a.Knows("n2"));
   nucleus_.wall += 31 * 24 * 3600;
   network_.RunFor(180s);
   EXPECT_FALSE(a.Knows("n2"));

@@ -4,6 +4,8 @@
 
 #include <ostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/commands.h"
@@ -30,12 +32,24 @@ void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& 
                     {"  UDP port", fmt::format("{}", dataplane.listen_port())},
                     {"  Workers", fmt::format("{}", dataplane.workers())},
                     {"  Path", WithReason(dataplane.path(), dataplane.path_reason())},
-                    {"  AEAD", dataplane.aead_backend()},
                     {"  Generation", fmt::format("{}", dataplane.generation())}});
-  for (const auto& feature : dataplane.features()) {
-    out << fmt::format("  {}: {}\n", feature.name(),
-                       WithReason(feature.active() ? "on" : "off", feature.reason()));
+  std::vector<std::pair<std::string, std::string>> ciphers;
+  for (const auto& cipher : dataplane.ciphers()) {
+    ciphers.emplace_back(
+        "    " + cipher.name(),
+        fmt::format("{}, {} ns for 64 bytes, {} ns for 1420, {}", cipher.backend(), cipher.ns_64(),
+                    cipher.ns_1420(), cipher.offered() ? "offered to peers" : "not offered"));
   }
+  out << "  Ciphers:\n";
+  PrintFields(out, ciphers);
+  if (dataplane.features().empty()) return;
+  out << "  Offloads:\n";
+  std::vector<std::pair<std::string, std::string>> features;
+  for (const auto& feature : dataplane.features()) {
+    features.emplace_back("    " + feature.name(),
+                          WithReason(feature.active() ? "on" : "off", feature.reason()));
+  }
+  PrintFields(out, features);
 }
 
 void Run(const Context& context) {

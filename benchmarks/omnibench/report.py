@@ -49,16 +49,26 @@ def cell(row, reference):
     return text
 
 
+def labels(pairs):
+    """(system, cipher) -> what a table or a plot calls it: the cipher only where a system has two."""
+    pairs = list(dict.fromkeys(pairs))
+    names = [name for name, _ in pairs]
+    return {(name, cipher): f"{name} {cipher}" if names.count(name) > 1 else name
+            for name, cipher in pairs}
+
+
 def markdown(all_rows, systems):
     """A line for each test, a column for each system: median [min, max] **ratio**."""
-    by_key = {(row["test"], row["system"]): row for row in all_rows}
-    names = [system.name for system in systems]
+    by_key = {(row["test"], row["system"], row["cipher"]): row for row in all_rows}
+    columns = [(system.name, system.cipher) for system in systems]
+    names = list(labels(columns).values())
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for test, (unit, better) in TESTS.items():
-        found = [by_key.get((test, name)) for name in names]
+        found = [by_key.get((test, *column)) for column in columns]
         if not any(found):
             continue
-        reference = by_key.get((test, REFERENCE))
+        reference = next((row for row in all_rows
+                          if row["test"] == test and row["system"] == REFERENCE), None)
         cells = [cell(row, reference) if row else "-" for row in found]
         lines.append(f"| {test}, {unit}, {better} is better | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -71,7 +71,7 @@ TEST_F(ConfigTest, TakesDefaultsForWhatIsNotThere) {
   const auto config = ParseConfig(Node(), "c.toml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->name, "a");
-  EXPECT_EQ(config->mtu, 1420U);
+  EXPECT_EQ(config->mtu, 0U);
   EXPECT_EQ(config->addresses[1].ToString(), "fd77::1/64");
   EXPECT_EQ(config->metrics_listen, "127.0.0.1:9477");
   EXPECT_EQ(config->session.reject_after, std::chrono::seconds(180));
@@ -83,7 +83,8 @@ TEST_F(ConfigTest, ReadsEveryKey) {
       Node() +
           "mtu = 1280\nidentity_dir = \"/i\"\nstate_dir = \"/s\"\n[dataplane]\nsocket = \"/d\"\n"
           "[api]\nsocket = \"/a\"\ngroup = \"adm\"\n[metrics]\nlisten = \"\"\n[log]\nlevel = "
-          "\"debug\"\n[session]\nrekey_after_s = 5\nreject_after_s = 15\n" +
+          "\"debug\"\n[session]\nrekey_after_s = 5\nreject_after_s = 15\ncipher = "
+          "\"aes-256-gcm\"\n" +
           PeerText("b", KeyB(), "10.77.0.2/32") +
           "endpoint = \"[2001:db8::7]:51900\"\npsk_file = \"/p\"\nkeepalive = 25\n",
       "c.toml");
@@ -94,6 +95,7 @@ TEST_F(ConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->metrics_listen, "");
   EXPECT_EQ(config->log_level, "debug");
   EXPECT_EQ(config->session.rekey_after, std::chrono::seconds(5));
+  EXPECT_EQ(config->session.cipher, CipherPolicy::kAes256Gcm);
   ASSERT_EQ(config->peers.size(), 1U);
   EXPECT_EQ(config->peers[0].spec.key.ToString(), KeyB());
   EXPECT_EQ(config->peers[0].spec.endpoint.ToString(), "[2001:db8::7]:51900");
@@ -115,7 +117,8 @@ TEST_F(ConfigTest, NamesFileLineKeyAndCause) {
       {"[node]\n", "c.toml:1: node.addresses: is required"},
       {"[node]\nname = \"a\"\nname = \"b\"\n", "c.toml:3: syntax: "},
       {"[node\n", "c.toml:1: syntax: "},
-      {Node() + "mtu = \"big\"\n", "c.toml:8: node.mtu: must be an integer; is a string"},
+      {Node() + "mtu = \"big\"\n",
+       "c.toml:8: node.mtu: must be an integer or \"auto\"; is \"big\""},
       {Node() + "mtu = 1279\n", "c.toml:8: node.mtu: 1279 is not within 1280-65475"},
       {Node() + "mto = 1420\n", "c.toml:8: node.mto: unknown key"},
       {Node() + "identity_dir = \"id\"\n",
@@ -129,6 +132,8 @@ TEST_F(ConfigTest, NamesFileLineKeyAndCause) {
       {Node() + "[log]\nlevel = \"loud\"\n", "c.toml:9: log.level: \"loud\" is not one of"},
       {Node() + "[session]\nrekey_after_s = 4\n",
        "c.toml:9: session.rekey_after_s: 4 is not within"},
+      {Node() + "[session]\ncipher = \"AES\"\n",
+       "c.toml:9: session.cipher: \"AES\" is not one of auto, chacha20-poly1305, aes-256-gcm"},
       {Node() + "[session]\nreject_after_s = 20\n", "c.toml:9: session.reject_after_s: must be at"},
       {Node() + "peers = 1\n", "c.toml:8: node.peers: unknown key"},
       {"peers = 1\n" + Node(), "c.toml:1: peers: must be an array of tables"},

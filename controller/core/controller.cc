@@ -6,6 +6,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/log.h"
@@ -19,6 +20,8 @@ namespace dp = dataplane::v1;
 
 // LIMIT: how often a dataplane that answers oddly is asked again.
 constexpr std::chrono::seconds kResyncInterval{1};
+// LIMIT: a local daemon answers in microseconds; who asks gets what was known before.
+constexpr std::chrono::seconds kInfoWait{1};
 // LIMIT: the most workers that a handshake can announce (controller/noise/engine.h).
 constexpr uint32_t kMaxWorkers = 16;
 
@@ -132,11 +135,39 @@ void Controller::ReadInfo() {
           ResyncLater(info.status());
           return;
         }
-        info_ = *info;
-        info_time_ = clock_();
+        TakeInfo(*info);
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        OfferCiphers();
         Resync();
+      });
+}
+
+void Controller::OfferCiphers() {
+  offered_ciphers_ = CiphersToOffer(config_.session.cipher, info_);
+  handshakes_.engine().SetCiphers(offered_ciphers_);
+}
+
+void Controller::TakeInfo(const dp::GetInfoResponse& info) {
+  info_ = info;
+  info_time_ = clock_();
+}
+
+void Controller::RefreshInfo(std::function<void()> done) {
+  if (!connected_) return done();
+  const auto timer = std::make_shared<boost::asio::steady_timer>(loop_, kInfoWait);
+  const auto waiting = std::make_shared<std::function<void()>>(std::move(done));
+  const auto finish = [timer, waiting] {
+    const auto call = std::exchange(*waiting, nullptr);
+    if (!call) return;
+    timer->cancel();
+    call();
+  };
+  timer->async_wait([finish](const boost::system::error_code&) { finish(); });
+  dataplane_.GetInfo(
+      [this, connection = connection_, finish](const absl::StatusOr<dp::GetInfoResponse>& info) {
+        if (info.ok() && connection == connection_) TakeInfo(*info);
+        finish();
       });
 }
 
@@ -206,6 +237,7 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
   noise::HandshakeEngine& engine = handshakes_.engine();
   for (const LiveSession& session : peer.sessions) engine.ReleaseTag(session.tag);
   peer.sessions.clear();
+  peer.cipher.reset();
   if (state == nullptr) return;
   for (const dp::SessionState& session : state->sessions()) {
     const auto id = IdOf(session);
@@ -214,7 +246,9 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
     if (session.receive_channel_ids_size() > 0) {
       live.tag = noise::HandshakeEngine::TagOf(session.receive_channel_ids(0));
     }
+    live.cipher = FromProto(session.cipher()).value_or(live.cipher);
     live.confirmed = session.slot() != dp::SESSION_SLOT_NEXT;
+    if (session.slot() == dp::SESSION_SLOT_CURRENT) peer.cipher = live.cipher;
     engine.ReserveTag(live.tag);
     peer.sessions.push_back(live);
     const Instant since = clock_() - std::chrono::milliseconds(session.age_ms());

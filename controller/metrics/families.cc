@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "common/cipher.h"
 #include "common/encoding.h"
 #include "common/metrics/family.h"
 #include "controller/metrics/metrics.h"
@@ -41,7 +42,15 @@ void AddPeers(const Controller& controller, std::vector<MetricFamily>& out) {
              "Time since the last completed handshake with the peer.", MetricType::Gauge);
   Family rtt("omni_peer_rtt_seconds", "Last measured round-trip time through the tunnel.",
              MetricType::Gauge);
+  Family cipher("omni_peer_cipher",
+                "1; the cipher of the session that sends to the peer, as a label.",
+                MetricType::Gauge);
   for (const auto& [name, peer] : controller.peers()) {
+    if (peer->has_confirmed_session() && peer->cipher) {
+      Labels labels = LabelsOf(*peer);
+      labels.push_back({"cipher", std::string(CipherName(*peer->cipher))});
+      cipher.Add(std::move(labels), 1);
+    }
     up.Add(LabelsOf(*peer), controller.StateOf(*peer) == PeerState::kUp ? 1 : 0);
     handshakes.Add(LabelsOf(*peer), static_cast<double>(peer->handshakes));
     failures.Add(LabelsOf(*peer), static_cast<double>(peer->handshake_failures));
@@ -50,7 +59,8 @@ void AddPeers(const Controller& controller, std::vector<MetricFamily>& out) {
     }
     if (peer->rtt) rtt.Add(LabelsOf(*peer), Seconds(*peer->rtt));
   }
-  for (Family* family : {&up, &handshakes, &failures, &age, &rtt}) out.push_back(family->Take());
+  for (Family* family : {&up, &cipher, &handshakes, &failures, &age, &rtt})
+    out.push_back(family->Take());
 }
 
 void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse& counters,
@@ -62,6 +72,9 @@ void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse
                     MetricType::Counter);
   Family rx_packets("omni_peer_rx_packets_total",
                     "Authentic session data packets received from the peer.", MetricType::Counter);
+  Family mtu("omni_peer_path_mtu_bytes",
+             "Largest datagram that the path to the peer is known to carry, IP header included.",
+             MetricType::Gauge);
   for (const dp::PeerCounters& entry : counters.peers()) {
     const auto id = NodeId::FromBytes(entry.peer_id());
     const Peer* peer = id ? controller.peers().Find(*id) : nullptr;
@@ -70,8 +83,9 @@ void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse
     rx_bytes.Add(LabelsOf(*peer), static_cast<double>(entry.rx_bytes()));
     tx_packets.Add(LabelsOf(*peer), static_cast<double>(entry.tx_packets()));
     rx_packets.Add(LabelsOf(*peer), static_cast<double>(entry.rx_packets()));
+    mtu.Add(LabelsOf(*peer), static_cast<double>(entry.path_mtu()));
   }
-  for (Family* family : {&tx_bytes, &rx_bytes, &tx_packets, &rx_packets}) {
+  for (Family* family : {&tx_bytes, &rx_bytes, &tx_packets, &rx_packets, &mtu}) {
     out.push_back(family->Take());
   }
 }
@@ -102,6 +116,20 @@ void AddDataplaneCounters(const dp::GetCountersResponse& counters, std::vector<M
   }
 }
 
+void AddFeatures(const dp::GetInfoResponse& info, std::vector<MetricFamily>& out) {
+  Family active("omni_dataplane_feature_active",
+                "1 while the dataplane uses this ability of the kernel; omnictl status says why.",
+                MetricType::Gauge);
+  Family refusals("omni_dataplane_feature_refusals_total",
+                  "Times that the kernel refused an ability at run time; no packet was lost by it.",
+                  MetricType::Counter);
+  for (const dp::Feature& feature : info.features()) {
+    active.Add({{"feature", feature.name()}}, feature.active() ? 1 : 0);
+    refusals.Add({{"feature", feature.name()}}, static_cast<double>(feature.refusals()));
+  }
+  for (Family* family : {&active, &refusals}) out.push_back(family->Take());
+}
+
 }  // namespace
 
 std::vector<MetricFamily> CollectMetrics(const Controller& controller,
@@ -128,6 +156,7 @@ std::vector<MetricFamily> CollectMetrics(const Controller& controller,
   if (counters != nullptr) {
     AddPeerCounters(controller, *counters, out);
     AddDataplaneCounters(*counters, out);
+    AddFeatures(controller.dataplane_view().info, out);
   }
   // A family without a sample is not a thing to show.
   std::erase_if(out, [](const MetricFamily& family) { return family.metric.empty(); });

@@ -17,6 +17,7 @@
 #include "controller/noise/payload.h"
 #include "controller/noise/peer_table.h"
 #include "controller/noise/session_keys.h"
+#include "controller/noise/wire_bytes.h"
 
 namespace omni::noise {
 namespace {
@@ -29,32 +30,6 @@ constexpr uint32_t kRetryJitterMs = 334;  // 0-333
 constexpr Duration kGiveUpAfter = 90s;
 // LIMIT: as in the kernel's WireGuard: at most 50 initiations a second from one peer.
 constexpr Duration kMinInitiationGap = 20ms;
-
-// The message as its layout, when size, type and reserved bytes are right.
-template <typename Message>
-std::optional<Message> As(std::span<const uint8_t> datagram, uint8_t type) {
-  if (datagram.size() != sizeof(Message)) return std::nullopt;
-  Message message;
-  std::memcpy(&message, datagram.data(), sizeof(message));
-  constexpr std::array<uint8_t, 3> kZero{};
-  if (message.type != type || message.reserved != kZero) return std::nullopt;
-  return message;
-}
-
-template <typename Message>
-std::vector<uint8_t> ToBytes(const Message& message) {
-  std::vector<uint8_t> bytes(sizeof(message));
-  std::memcpy(bytes.data(), &message, sizeof(message));
-  return bytes;
-}
-
-template <size_t N>
-std::array<uint8_t, N> ToArray(std::span<const uint8_t> from) {
-  OMNI_CHECK(from.size() == N);
-  std::array<uint8_t, N> to{};
-  std::copy(from.begin(), from.end(), to.begin());
-  return to;
-}
 
 constexpr size_t kSealedPayloadBytes = wire::kPayloadBytes + wire::kTagBytes;
 
@@ -81,6 +56,10 @@ class HandshakeEngine::Impl {
   void SetEndpoint(Peer& peer, const Endpoint& endpoint);
   void SetCandidates(Peer& peer, std::vector<Endpoint> candidates);
   void SetWorkers(int workers) { workers_ = std::clamp(workers, 1, kMaxWorkers); }
+  void SetCiphers(std::span<const Cipher> ciphers) {
+    const bool aes = std::ranges::find(ciphers, Cipher::kAes256Gcm) != ciphers.end();
+    ciphers_ = kOffersChaCha20Poly1305 | (aes ? kOffersAes256Gcm : 0);
+  }
 
   void Initiate(Output& out, Peer& peer, Instant now);
   void OnInitiation(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
@@ -111,6 +90,7 @@ class HandshakeEngine::Impl {
                      const Endpoint& to, Instant now);
   void AbandonTry(Peer& peer);
   void EndHandshake(Peer& peer);
+  Offer NewOffer(const Hash& hash);
   uint64_t NewTag(const Hash& hash);
   uint64_t NextTimestamp();
   Key32 NewEphemeral();
@@ -124,6 +104,7 @@ class HandshakeEngine::Impl {
   PeerTable peers_;
   absl::flat_hash_set<uint64_t> tags_;
   int workers_ = 1;
+  uint8_t ciphers_ = kOffersChaCha20Poly1305;
   uint64_t last_timestamp_ = 0;
 };
 
@@ -206,11 +187,10 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
                                           peer.static_static, NewEphemeral());
   OMNI_CHECK(noise.has_value());  // AddPeer() refused keys of low order
   const Hash hash = noise->hash();
-  const auto workers = static_cast<uint8_t>(workers_);
   InitiationPayload payload;
   payload.timestamp = NextTimestamp();
   payload.proof = MembershipProof(peer.psk, hash);
-  payload.offer = {.tag = NewTag(hash), .workers = workers};
+  payload.offer = NewOffer(hash);
 
   wire::Initiation message{};
   message.type = kMessageInitiation;
@@ -218,7 +198,7 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   message.ephemeral = noise->ephemeral();
   message.encrypted_static = noise->encrypted_static();
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise->EncryptPayload(Encode(payload)));
-  peer.pending = Pending{*std::move(noise), payload.offer.tag, workers, now};
+  peer.pending = Pending{*std::move(noise), payload.offer, now};
   FinishMessage(out, peer, SentKind::kInitiation, ToBytes(message), targets.front(), now);
   // The same message everywhere: the peer takes the first one that arrives and its answer tells
   // which way that was.
@@ -245,13 +225,14 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
   const auto payload = ParseResponsePayload(result->payload);
   if (!payload) return Fail(out, FailureReason::kMalformed, from, peer->id);
 
-  const int channels = std::max(pending.workers, payload->offer.workers);
+  const int channels = std::max(pending.offer.workers, payload->offer.workers);
   EstablishedSession session;
   std::copy_n(result->keys.handshake_hash.begin(), session.session_id.size(),
               session.session_id.begin());
   session.peer = peer->id;
   session.role = Role::kInitiator;
-  session.receive = MakeChannels(result->keys.from_responder, pending.tag, channels);
+  session.cipher = AgreedCipher(pending.offer, payload->offer);
+  session.receive = MakeChannels(result->keys.from_responder, pending.offer.tag, channels);
   session.send = MakeChannels(result->keys.from_initiator, payload->offer.tag, channels);
   session.endpoint = from;
   if (peer->tries == 1) session.rtt = now - pending.sent;
@@ -339,7 +320,7 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
     return Fail(out, FailureReason::kMalformed, from, peer.id);
   }
   ResponsePayload payload;
-  payload.offer = {.tag = NewTag(noise.hash()), .workers = static_cast<uint8_t>(workers_)};
+  payload.offer = NewOffer(noise.hash());
 
   wire::Response message{};
   message.type = kMessageResponse;
@@ -349,11 +330,12 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise.EncryptPayload(Encode(payload)));
   const TransportKeys keys = noise.Finish();
 
-  const int channels = std::max(workers_, int{theirs.workers});
+  const int channels = std::max(payload.offer.workers, theirs.workers);
   EstablishedSession session;
   std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
   session.peer = peer.id;
   session.role = Role::kResponder;
+  session.cipher = AgreedCipher(payload.offer, theirs);
   session.receive = MakeChannels(keys.from_initiator, payload.offer.tag, channels);
   session.send = MakeChannels(keys.from_responder, theirs.tag, channels);
   session.endpoint = from;
@@ -400,7 +382,7 @@ void HandshakeEngine::Impl::FinishMessage(Output& out, Peer& peer, SentKind kind
 
 // Erases the latest try's keys, index and tag.
 void HandshakeEngine::Impl::AbandonTry(Peer& peer) {
-  if (peer.pending) tags_.erase(peer.pending->tag);
+  if (peer.pending) tags_.erase(peer.pending->offer.tag);
   peer.pending.reset();
   peers_.ForgetSent(peer, SentKind::kInitiation);
 }
@@ -409,6 +391,10 @@ void HandshakeEngine::Impl::EndHandshake(Peer& peer) {
   AbandonTry(peer);
   peer.started.reset();
   peers_.SetDeadline(peer, std::nullopt);
+}
+
+Offer HandshakeEngine::Impl::NewOffer(const Hash& hash) {
+  return {.tag = NewTag(hash), .workers = static_cast<uint8_t>(workers_), .ciphers = ciphers_};
 }
 
 uint64_t HandshakeEngine::Impl::NewTag(const Hash& hash) {
@@ -457,6 +443,8 @@ bool HandshakeEngine::CanCall(const NodeId& id) const {
 }
 
 void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }
+
+void HandshakeEngine::SetCiphers(std::span<const Cipher> ciphers) { impl_->SetCiphers(ciphers); }
 
 Output HandshakeEngine::Initiate(const NodeId& id, Instant now) {
   Output out;

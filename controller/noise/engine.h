@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
@@ -49,6 +50,7 @@ struct EstablishedSession {
   std::array<uint8_t, 16> session_id{};
   NodeId peer;
   Role role = Role::kInitiator;
+  Cipher cipher = Cipher::kChaCha20Poly1305;  // of all channels
   std::vector<SessionChannel> receive;
   std::vector<SessionChannel> send;
   // Source of the authentic handshake message. An initiator may rely on it; for a responder it is
@@ -120,6 +122,9 @@ class HandshakeEngine {
   bool CanCall(const NodeId& id) const;
   // The dataplane may have restarted with another number of workers.
   void SetWorkers(int workers);
+  // What later handshakes offer besides ChaCha20-Poly1305, which is always offered, and taken
+  // unless both sides offer AES-256-GCM.
+  void SetCiphers(std::span<const Cipher> ciphers);
 
   // Starts a handshake unless one is under way. Without an address nothing happens until
   // SetEndpoint() or SetCandidates(), after which NextDeadline() is due at once.

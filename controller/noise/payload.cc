@@ -79,7 +79,7 @@ std::optional<Offer> OfferOf(const Items& items) {
   offer.workers = items.values[kWorkers][0];
   offer.ciphers = items.values[kCiphers][0];
   if (offer.workers < 1 || offer.workers > kMaxWorkers) return std::nullopt;
-  if ((offer.ciphers & kCipherChaCha20Poly1305) == 0) return std::nullopt;
+  if ((offer.ciphers & kOffersChaCha20Poly1305) == 0) return std::nullopt;
   return offer;
 }
 

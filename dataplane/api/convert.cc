@@ -57,8 +57,9 @@ absl::StatusOr<NodeSpec> ReadNode(const v1::Node& node, std::string_view field) 
     }
     out.addresses.push_back(address);
   }
-  if (node.mtu() < 1280 || node.mtu() > 65475) {
-    return Invalid(fmt::format("{}.mtu", field), "{} is not within 1280-65475", node.mtu());
+  if (node.mtu() != 0 && (node.mtu() < 1280 || node.mtu() > 65475)) {
+    return Invalid(fmt::format("{}.mtu", field), "{} is neither 0 nor within 1280-65475",
+                   node.mtu());
   }
   if (node.mac1_key().size() != out.mac1_key.size()) {
     return Invalid(fmt::format("{}.mac1_key", field), "has {} bytes, not 32",
@@ -168,11 +169,18 @@ uint64_t Milliseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
 
+absl::StatusOr<Cipher> ReadCipher(v1::Cipher cipher, std::string_view field) {
+  for (const Cipher known : kAllCiphers) {
+    if (cipher == WriteCipher(known)) return known;
+  }
+  return Invalid(field, "{} is not known", static_cast<int>(cipher));
+}
+
 v1::SessionState WriteSession(const SessionView& view) {
   v1::SessionState out;
   out.set_session_id(AsString(view.id));
   out.set_role(view.role == SessionRole::kInitiator ? v1::ROLE_INITIATOR : v1::ROLE_RESPONDER);
-  out.set_cipher(v1::CIPHER_CHACHA20_POLY1305);
+  out.set_cipher(WriteCipher(view.cipher));
   switch (view.slot) {
     case SessionSlot::kCurrent:
       out.set_slot(v1::SESSION_SLOT_CURRENT);
@@ -307,15 +315,23 @@ absl::StatusOr<SessionSpec> ReadSession(const v1::InstallSessionRequest& request
   }
   out.role =
       request.role() == v1::ROLE_INITIATOR ? SessionRole::kInitiator : SessionRole::kResponder;
-  if (request.cipher() != v1::CIPHER_CHACHA20_POLY1305) {
-    return Invalid("cipher", "{} is not supported", static_cast<int>(request.cipher()));
-  }
+  ASSIGN_OR_RETURN(out.cipher, ReadCipher(request.cipher(), "cipher"));
   ASSIGN_OR_RETURN(out.receive, ReadChannels(request.receive(), "receive"));
   ASSIGN_OR_RETURN(out.send, ReadChannels(request.send(), "send"));
   if (!request.has_endpoint()) return Invalid("endpoint", "is missing");
   ASSIGN_OR_RETURN(out.endpoint, ReadEndpoint(request.endpoint(), "endpoint"));
   ASSIGN_OR_RETURN(out.timers, ReadTimers(request.limits()));
   return out;
+}
+
+v1::Cipher WriteCipher(Cipher cipher) {
+  switch (cipher) {
+    case Cipher::kChaCha20Poly1305:
+      return v1::CIPHER_CHACHA20_POLY1305;
+    case Cipher::kAes256Gcm:
+      return v1::CIPHER_AES_256_GCM;
+  }
+  return v1::CIPHER_UNSPECIFIED;
 }
 
 v1::GetStateResponse WriteState(const StateView& view) {
@@ -330,6 +346,24 @@ v1::GetStateResponse WriteState(const StateView& view) {
   return out;
 }
 
+namespace {
+
+v1::PathMtuState WriteState(PathMtuSearch::State state) {
+  switch (state) {
+    case PathMtuSearch::State::kBase:
+      return v1::PATH_MTU_STATE_BASE;
+    case PathMtuSearch::State::kSearching:
+      return v1::PATH_MTU_STATE_SEARCHING;
+    case PathMtuSearch::State::kComplete:
+      return v1::PATH_MTU_STATE_COMPLETE;
+    case PathMtuSearch::State::kError:
+      return v1::PATH_MTU_STATE_ERROR;
+  }
+  return v1::PATH_MTU_STATE_UNSPECIFIED;
+}
+
+}  // namespace
+
 v1::PeerCounters WriteTotals(const PeerTotals& totals) {
   v1::PeerCounters out;
   out.set_peer_id(totals.id.ToBytes());
@@ -338,6 +372,9 @@ v1::PeerCounters WriteTotals(const PeerTotals& totals) {
   out.set_rx_packets(totals.rx_packets);
   out.set_rx_bytes(totals.rx_bytes);
   out.set_last_rx_age_ms(Milliseconds(totals.last_rx_age));
+  out.set_path_mtu(totals.path_mtu.carries);
+  out.set_inner_mtu(totals.path_mtu.inner);
+  out.set_path_mtu_state(WriteState(totals.path_mtu.state));
   return out;
 }
 

@@ -51,17 +51,24 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   response->set_workers(static_cast<uint32_t>(workers_.size()));
   response->set_path("socket");
   response->set_path_reason(info_.path_reason);
-  response->set_aead_backend(info_.aead_backend);
+  for (const CipherSpeed& speed : info_.ciphers) {
+    v1::CipherInfo* cipher = response->add_ciphers();
+    cipher->set_cipher(WriteCipher(speed.cipher));
+    cipher->set_backend(std::string(AeadBackendName(speed.backend)));
+    cipher->set_ns_64(speed.ns_64);
+    cipher->set_ns_1420(speed.ns_1420);
+  }
   v1::Limits* limits = response->mutable_limits();
   limits->set_peers(HubLimits::kPeers);
   limits->set_sessions_per_peer(HubLimits::kSessionsPerPeer);
   limits->set_allowed_per_peer(HubLimits::kAllowedPerPeer);
   limits->set_channels_per_session(HubLimits::kChannelsPerSession);
-  for (const DataplaneInfo::Feature& from : info_.features()) {
+  for (const OffloadReport::Line& from : info_.features()) {
     v1::Feature* feature = response->add_features();
-    feature->set_name(from.name);
+    feature->set_name(std::string(from.name));
     feature->set_active(from.active);
     feature->set_reason(from.reason);
+    feature->set_refusals(from.refusals);
   }
   return grpc::Status::OK;
 }

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "dataplane/hub/hub.h"
+#include "dataplane/io/kernel_offload.h"
 #include "omni/dataplane/v1/dataplane.grpc.pb.h"
 
 namespace omni {
@@ -22,15 +23,12 @@ class EventQueue;
 struct DataplaneInfo {
   std::string tun_name;
   uint16_t listen_port = 0;
-  std::string aead_backend;
+  std::vector<CipherSpeed> ciphers;
   std::string path_reason;
-  struct Feature {
-    std::string name;
-    bool active = false;
-    std::string reason;
+  // Asked each time, because an offload may fall back while the dataplane runs.
+  std::function<std::vector<OffloadReport::Line>()> features = [] {
+    return std::vector<OffloadReport::Line>();
   };
-  // Asked each time, because a feature may fall back while the dataplane runs.
-  std::function<std::vector<Feature>()> features = [] { return std::vector<Feature>(); };
 };
 
 class DataplaneService final : public dataplane::v1::Dataplane::Service {

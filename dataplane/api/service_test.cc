@@ -18,6 +18,14 @@ namespace {
 
 namespace v1 = ::omni::dataplane::v1;
 
+class FakeUnderlay final : public Underlay {
+ public:
+  uint32_t LargestMtu() const override { return mtu; }
+  uint32_t MtuTowards(const IpAddress&) override { return mtu; }
+  bool TakeChange() override { return false; }
+  uint32_t mtu = 1500;
+};
+
 class FakeLink final : public LinkControl {
  public:
   absl::Status Apply(const LinkState&) override { return absl::OkStatus(); }
@@ -34,8 +42,8 @@ class ServiceTest : public ::testing::Test {
         .reports = &hub_});
     worker_->SetSiblings({worker_.get()});
     hub_.SetWorkers({worker_.get()});
-    service_ = std::make_unique<DataplaneService>(hub_, std::vector<const Worker*>{worker_.get()},
-                                                  DataplaneInfo{.tun_name = "omni0"});
+    service_ =
+        std::make_unique<DataplaneService>(hub_, std::vector<const Worker*>{worker_.get()}, Info());
     path_ = std::filesystem::temp_directory_path() /
             ("omni-service-test-" + std::to_string(getpid()) + ".sock");
     auto listener = UnixListener::Open({.path = path_});
@@ -49,6 +57,16 @@ class ServiceTest : public ::testing::Test {
   ~ServiceTest() override {
     service_->Shutdown();
     server_->Stop();
+  }
+
+  static DataplaneInfo Info() {
+    return {.tun_name = "omni0",
+            .ciphers = {{.ns_64 = 160, .ns_1420 = 520},
+                        {.cipher = Cipher::kAes256Gcm,
+                         .backend = AeadBackend::kIpsecMb,
+                         .ns_64 = 60,
+                         .ns_1420 = 200}},
+            .features = [] { return std::vector<DataplaneInfo::Feature>(); }};
   }
 
   std::shared_ptr<grpc::Channel> Channel() const {
@@ -105,7 +123,8 @@ class ServiceTest : public ::testing::Test {
   std::string path_;
   MemoryWire wire_;
   FakeLink link_;
-  Hub hub_{link_};
+  FakeUnderlay underlay_;
+  Hub hub_{link_, underlay_};
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<DataplaneService> service_;
   std::unique_ptr<UnixServer> server_;
@@ -168,6 +187,7 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
       {"peer_id", [](auto& r) { r.set_peer_id("x"); }},
       {"role", [](auto& r) { r.clear_role(); }},
       {"cipher", [](auto& r) { r.clear_cipher(); }},
+      {"cipher", [](auto& r) { r.set_cipher(static_cast<v1::Cipher>(3)); }},
       {"receive", [](auto& r) { r.clear_receive(); }},
       {"send", [](auto& r) { r.clear_send(); }},
       {"receive[0].id", [](auto& r) { r.mutable_receive(0)->set_id(5); }},
@@ -189,6 +209,18 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
     EXPECT_EQ(status.error_message().rfind(field + ": ", 0), 0U) << status.error_message();
   }
   EXPECT_EQ(GetState().peers(0).sessions_size(), 0);
+}
+
+TEST_F(ServiceTest, TellsWhichBackendServesWhichCipher) {
+  v1::GetInfoResponse info;
+  ASSERT_TRUE(stub_->GetInfo(Context().get(), {}, &info).ok());
+  ASSERT_EQ(info.ciphers_size(), 2);
+  EXPECT_EQ(info.ciphers(0).cipher(), v1::CIPHER_CHACHA20_POLY1305);
+  EXPECT_EQ(info.ciphers(0).backend(), "libsodium");
+  EXPECT_EQ(info.ciphers(1).cipher(), v1::CIPHER_AES_256_GCM);
+  EXPECT_EQ(info.ciphers(1).backend(), "ipsec-mb");
+  EXPECT_EQ(info.ciphers(1).ns_64(), 60U);
+  EXPECT_EQ(info.ciphers(1).ns_1420(), 200U);
 }
 
 TEST_F(ServiceTest, InstallsShowsAndRemovesASession) {

@@ -16,11 +16,17 @@ namespace {
 
 // LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
 constexpr size_t kMaxEchoes = 1024;
+// LIMIT: some 50 microseconds each, with the lock held.
+constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
 
 }  // namespace
 
 absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const {
+  if (!workers_.front()->supports(spec.cipher)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cipher: {} is not supported here", CipherName(spec.cipher)));
+  }
   // An id names one key.
   for (const ChannelSpec& channel : spec.receive) {
     if (receive_ids_.contains(channel.id)) {
@@ -40,12 +46,14 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
   session->handle = next_handle_++;
   session->id = spec.id;
   session->role = spec.role;
+  session->cipher = spec.cipher;
   session->created = now;
   session->timers = spec.timers;
   for (ChannelSpec& from : spec.receive) {
     auto channel = std::make_shared<ReceiveChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     channel->reject_at = now + spec.timers.reject_after;
     channel->peer = peer.index;
     channel->confirmed = spec.role == SessionRole::kInitiator;
@@ -59,6 +67,7 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
     auto channel = std::make_shared<SendChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     session->send.push_back(std::move(channel));
   }
   return session;
@@ -195,9 +204,16 @@ void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
 // timers
 
 void Hub::Tick(Instant now) {
-  if (link_.TakeReset()) RestoreLink();
+  const bool reset = link_.TakeReset();
+  const uint32_t before = underlay_.LargestMtu();
+  const bool changed = underlay_.TakeChange();
+  if (reset || underlay_.LargestMtu() != before) RestoreLink();
   const std::lock_guard lock(mutex_);
-  for (auto& [id, peer] : peers_) TickPeer(*peer, now);
+  lookups_left_ = kLookupsPerTick;
+  for (auto& [id, peer] : peers_) {
+    peer->mtu_is_stale |= changed;
+    TickPeer(*peer, now);
+  }
 }
 
 void Hub::TickPeer(Peer& peer, Instant now) {
@@ -211,20 +227,22 @@ void Hub::TickPeer(Peer& peer, Instant now) {
   std::optional<CurrentSession> session;
   if (peer.current) {
     const bool used_up = std::ranges::any_of(peer.current->send, [](const auto& channel) {
-      return channel->counter.value() >= OMNI_REKEY_AFTER_MESSAGES;
+      return channel->counter.value() >= RekeyAfterMessages(channel->cipher);
     });
     session = CurrentSession{.role = peer.current->role,
                              .created = peer.current->created,
                              .timers = peer.current->timers,
                              .messages_used_up = used_up};
   }
-  const TimerVerdict verdict = peer.timers.Tick(TrafficOf(peer), session ? &*session : nullptr,
-                                                peer.spec.persistent_keepalive, now);
+  const PeerTraffic traffic = TrafficOf(peer);
+  const TimerVerdict verdict =
+      peer.timers.Tick(traffic, session ? &*session : nullptr, peer.spec.persistent_keepalive, now);
   if (verdict.send_keepalive) {
     workers_[peer.index % workers_.size()]->mailbox().Post(
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
+  TickPathMtu(peer, traffic, now);
 }
 
 void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
@@ -243,6 +261,7 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) {
   for (const auto& activity : peer.activity) {
     later(out.last_tx, activity->last_tx);
     later(out.last_data_tx, activity->last_data_tx);
+    later(out.last_large_tx, activity->last_large_tx);
     later(out.last_rx, activity->last_rx);
     later(out.last_data_rx, activity->last_data_rx);
   }
@@ -250,8 +269,11 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) {
 }
 
 SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) {
-  SessionView out{
-      .id = session.id, .role = session.role, .slot = slot, .age = now - session.created};
+  SessionView out{.id = session.id,
+                  .role = session.role,
+                  .slot = slot,
+                  .cipher = session.cipher,
+                  .age = now - session.created};
   for (const auto& channel : session.receive) {
     out.receive.push_back(channel->id);
     out.rx_packets += channel->packets.value();

@@ -15,6 +15,7 @@ namespace omni {
 struct PeerTraffic {
   Instant last_tx;
   Instant last_data_tx;
+  Instant last_large_tx;
   Instant last_rx;
   Instant last_data_rx;
 };
@@ -23,7 +24,7 @@ struct CurrentSession {
   SessionRole role = SessionRole::kInitiator;
   Instant created;
   SessionTimers timers;
-  bool messages_used_up = false;  // a counter passed OMNI_REKEY_AFTER_MESSAGES
+  bool messages_used_up = false;  // a counter passed RekeyAfterMessages()
 };
 
 struct TimerVerdict {

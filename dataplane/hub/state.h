@@ -10,11 +10,13 @@
 #include <variant>
 #include <vector>
 
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
 #include "common/secret.h"
 #include "dataplane/core/channel.h"
+#include "dataplane/hub/path_mtu.h"
 
 namespace omni {
 
@@ -60,6 +62,7 @@ struct SessionSpec {
   SessionId id{};
   NodeId peer;
   SessionRole role = SessionRole::kInitiator;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   std::vector<ChannelSpec> receive;
   std::vector<ChannelSpec> send;
   Endpoint endpoint;
@@ -72,6 +75,7 @@ struct SessionView {
   SessionId id{};
   SessionRole role = SessionRole::kInitiator;
   SessionSlot slot = SessionSlot::kCurrent;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   Duration age{};
   std::vector<ChannelId> receive;
   std::vector<ChannelId> send;
@@ -90,6 +94,12 @@ struct StateView {
   std::vector<PeerView> peers;
 };
 
+struct PathMtuView {
+  uint32_t carries = 0;  // with the outer headers
+  uint32_t inner = 0;
+  PathMtuSearch::State state = PathMtuSearch::State::kBase;
+};
+
 struct PeerTotals {
   NodeId id;
   uint64_t tx_packets = 0;
@@ -97,6 +107,7 @@ struct PeerTotals {
   uint64_t rx_packets = 0;
   uint64_t rx_bytes = 0;
   Duration last_rx_age{};
+  PathMtuView path_mtu;
 };
 
 // What the controller is told.

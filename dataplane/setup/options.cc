@@ -2,19 +2,39 @@
 #include "dataplane/setup/options.h"
 
 #include <algorithm>
-#include <map>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "generated/version.h"
 
 namespace omni {
+namespace {
+
+std::string OffloadList() {
+  std::string out;
+  for (const std::string_view name : kOffloadNames) {
+    out += (out.empty() ? "" : ", ") + std::string(name);
+  }
+  std::ranges::replace(out, '_', '-');
+  return out;
+}
+
+// Empty, or what is wrong.
+std::string CheckOffload(const std::string& name) {
+  if (OffloadByName(name)) return "";
+  return name + " is none of " + OffloadList();
+}
+
+}  // namespace
 
 ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
+  std::vector<std::string> disabled;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
       "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
@@ -34,9 +54,15 @@ ParsedOptions ParseOptions(int argc, char** argv) {
       ->check(CLI::Range(0U, kMaxWorkers))
       ->capture_default_str();
   app.add_option("--aead", aead,
-                 "Cipher implementation; auto: the fastest that passes its self-test")
-      ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
+                 "Implementation of the ciphers; auto: for each the fastest that passes its "
+                 "self-test")
+      ->check(CLI::IsMember({"auto", "ipsec-mb", "openssl", "libsodium"}))
       ->capture_default_str();
+  app.add_option("--disable-offload", disabled,
+                 "Do without these abilities of the kernel, separated by commas: " + OffloadList())
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(CheckOffload, "OFFLOAD"));
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -46,8 +72,11 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     out.exit_code = app.exit(error) == 0 ? 0 : 2;
   }
-  for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
+  for (const AeadBackend backend : kAllAeadBackends) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
+  }
+  for (const std::string& name : disabled) {
+    if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
   }
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);

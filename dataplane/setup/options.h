@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "dataplane/core/aead.h"
+#include "dataplane/io/kernel_offload.h"
 
 namespace omni {
 
@@ -18,7 +20,8 @@ struct Options {
   std::string tun = "omni0";
   uint16_t listen_port = 51900;
   uint32_t workers = 0;             // 0: one per CPU, at most 16
-  std::optional<AeadBackend> aead;  // unset: the first that passes its self-test
+  std::optional<AeadBackend> aead;  // unset: for each cipher the fastest
+  std::set<KernelOffload> disabled_offloads;
   std::string log_level = "info";
 };
 

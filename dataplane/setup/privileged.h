@@ -10,10 +10,10 @@
 #include "absl/status/statusor.h"
 #include "common/privileges.h"
 #include "common/rpc/unix_server.h"
-#include "dataplane/core/aead.h"
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
 #include "dataplane/setup/netlink_link.h"
+#include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
 
 namespace omni {
@@ -21,15 +21,14 @@ namespace omni {
 struct Privileged {
   KernelTunPort::Device tun;
   std::vector<KernelUdpPort::Sockets> udp;
+  OffloadFindings offloads;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<NetlinkUnderlay> underlay;
   UnixListener listener;
   User controller_user;
 };
 
 // Opens all and drops privileges. The error is one line naming object and cause.
 absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options);
-
-// One self-tested AEAD per worker, of the wanted backend or the first that passes.
-absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options);
 
 }  // namespace omni

@@ -30,7 +30,7 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
 
     up = commands.add_parser("up", help="stand machines up")
-    up.add_argument("topology", help="pair, star or nat")
+    up.add_argument("topology", help="pair, star, routed or nat")
     up.add_argument("arguments", nargs="*", metavar="ARGUMENT",
                     help="number of nodes of a star; kinds of access of nat: " +
                     ", ".join(KINDS) + ", cgnat+KIND, same")

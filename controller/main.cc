@@ -151,7 +151,9 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
                          .engine = {.static_private = files.identity.static_private().Clone(),
                                     .cluster_psk = std::move(files.cluster.psk),
                                     .workers = 1,  // until the dataplane says how many
-                                    .environment = environment.get()}});
+                                    .environment = environment.get()},
+                         .identity = &files.identity,
+                         .cluster = &files.cluster});
   RETURN_IF_ERROR(controller.LoadPeers());
   std::unique_ptr<MetricsServer> metrics;
   if (!controller.config().metrics_listen.empty()) {
@@ -168,6 +170,7 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
   WatchSignals(signals, controller, [&] {
     spdlog::info("stopping; sessions carry on in the dataplane");
     sd_notify(0, "STOPPING=1");
+    controller.Stop();
     stopper = std::thread([&] {
       server->Stop();
       metrics.reset();

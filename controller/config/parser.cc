@@ -97,6 +97,41 @@ void ReadSession(TableReader reader, Config& config) {
   reader.ReportUnknownKeys();
 }
 
+// Prefixes of an array of strings.
+void ReadPrefixes(TableReader& reader, std::string_view key, std::vector<IpPrefix>& into) {
+  reader.Strings(key, [&into](const std::string& text) -> std::string {
+    const auto prefix = IpPrefix::Parse(text);
+    if (!prefix) return fmt::format("\"{}\" is not ADDRESS/LENGTH without host bits", text);
+    if (std::ranges::find(into, *prefix) != into.end()) return text + " is listed twice";
+    // LIMIT: as many as a node record holds (proto/omni/signal/v1).
+    if (into.size() >= 64) return "has more than 64 entries";
+    into.push_back(*prefix);
+    return "";
+  });
+}
+
+void ReadNucleus(TableReader reader, Config& config) {
+  DiscoveryConfig& nucleus = config.nucleus;
+  std::string unused;
+  reader.Strings("addresses", [&nucleus](const std::string& text) -> std::string {
+    const auto address = HostPort::Parse(text);
+    if (!address) {
+      return fmt::format("\"{}\" is not HOST:PORT, such as nucleus.example.org:51900", text);
+    }
+    nucleus.addresses.push_back(*address);
+    return "";
+  });
+  reader.String("id", unused, [&nucleus](const std::string& text) -> std::string {
+    nucleus.id = NodeId::Parse(text);
+    return nucleus.id ? "" : "is not 32 lower-case hex digits, as omni-nucleus prints its id";
+  });
+  ReadPrefixes(reader, "routes", nucleus.routes);
+  ReadPrefixes(reader, "accept_routes", nucleus.accept_routes);
+  reader.Require("addresses");
+  NoteLines(reader, "nucleus", {"addresses", "id", "routes", "accept_routes"}, config);
+  reader.ReportUnknownKeys();
+}
+
 void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   if (const toml::table* table = root.Table("dataplane")) {
     TableReader reader(problems, "dataplane", *table);
@@ -121,6 +156,9 @@ void ReadOthers(TableReader& root, Problems& problems, Config& config) {
     TableReader reader(problems, "log", *table);
     reader.String("level", config.log_level, CheckLogLevel);
     reader.ReportUnknownKeys();
+  }
+  if (const toml::table* table = root.Table("nucleus")) {
+    ReadNucleus(TableReader(problems, "nucleus", *table), config);
   }
   if (const toml::table* table = root.Table("session")) {
     ReadSession(TableReader(problems, "session", *table), config);

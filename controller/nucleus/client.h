@@ -76,6 +76,10 @@ class NucleusClient : public quic::Listener {
   std::optional<Instant> NextDeadline() const;
   void Shutdown(Instant now);
 
+  // What is known of others, over the life of a process.
+  signal::v1::Delta SaveRecords() const { return records_.Save(); }
+  void RestoreRecords(const signal::v1::Delta& saved) { records_.Apply(saved); }
+
   NucleusView view() const;
 
   // quic::Listener

@@ -9,7 +9,7 @@
 namespace omni {
 namespace {
 
-// LIMIT: ten times what a Nucleus takes in a cluster by default; at some 100 bytes each.
+// LIMIT: ten times what a Nucleus takes in a cluster by default; at some 600 bytes each.
 constexpr size_t kMaxKnown = 100'000;
 
 }  // namespace
@@ -29,11 +29,17 @@ void KnownRecords::Apply(const signal::v1::Delta& delta) {
   if (!delta.caught_up() || !listing_) return;
   listing_ = false;
   std::vector<NodeId> missing;
-  for (const auto& [id, sequence] : known_) {
+  for (const auto& [id, known] : known_) {
     if (!listed_.contains(id)) missing.push_back(id);
   }
   for (const NodeId& id : missing) Unlist(id);
   listed_.clear();
+}
+
+signal::v1::Delta KnownRecords::Save() const {
+  signal::v1::Delta delta;
+  for (const auto& [id, known] : known_) *delta.add_records() = known.message;
+  return delta;
 }
 
 void KnownRecords::Take(const signal::v1::SignedRecord& message) {
@@ -46,14 +52,14 @@ void KnownRecords::Take(const signal::v1::SignedRecord& message) {
   }
   if (record->id() == self_) return;
   if (listing_) listed_.insert(record->id());
-  const auto [known, is_new] = known_.try_emplace(record->id(), 0);
+  const auto [known, is_new] = known_.try_emplace(record->id());
   if (is_new && known_.size() > kMaxKnown) {
     ++refused_;
     known_.erase(known);
     return;
   }
-  if (record->sequence <= known->second) return;
-  known->second = record->sequence;
+  if (record->sequence <= known->second.sequence) return;
+  known->second = {.sequence = record->sequence, .message = message};
   hooks_.changed(*record);
 }
 

@@ -29,6 +29,8 @@ class KnownRecords {
       : cluster_(cluster), self_(self), hooks_(std::move(hooks)) {}
 
   void Apply(const signal::v1::Delta& delta);
+  // All that is known, to be applied by a later process: in a form that says nothing of revisions.
+  signal::v1::Delta Save() const;
   // Another connection begins: a list that was cut off is void.
   void OnReconnected() { listed_.clear(); }
 
@@ -45,8 +47,12 @@ class KnownRecords {
   const ClusterId cluster_;
   const NodeId self_;
   const Hooks hooks_;
-  absl::flat_hash_map<NodeId, uint64_t> known_;  // newest number of each
-  std::set<NodeId> listed_;                      // since the full list began
+  struct Known {
+    uint64_t sequence = 0;
+    signal::v1::SignedRecord message;
+  };
+  absl::flat_hash_map<NodeId, Known> known_;
+  std::set<NodeId> listed_;  // since the full list began
   bool listing_ = false;
   uint64_t registry_ = 0;
   uint64_t revision_ = 0;

@@ -71,7 +71,7 @@ def measure(lab, system, count, effort):
 
 
 def one(lab, count, effort):
-    system = Omni()
+    system = Omni(*Omni.WAYS[0])
     try:
         system.start(lab)
         return measure(lab, system, count, effort)

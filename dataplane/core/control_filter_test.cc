@@ -12,7 +12,7 @@ namespace {
 
 class ControlFilterTest : public ::testing::Test {
  protected:
-  ControlFilterTest() { filter_.SetMac1Key(key_); }
+  ControlFilterTest() { filter_.SetKeys(key_, std::nullopt); }
 
   std::vector<uint8_t> Message(uint8_t type, size_t size) const {
     std::vector<uint8_t> out(size, 1);
@@ -72,8 +72,12 @@ TEST_F(ControlFilterTest, LimitsAPrefixAndNotTheOthers) {
     passed += Check(message, i % 2 == 0 ? "192.0.2.1" : "192.0.2.99") ? 0 : 1;
   EXPECT_EQ(passed, 200);
   EXPECT_EQ(Check(message), DropReason::rx_control_rate);
-  EXPECT_FALSE(Check(message, "198.51.100.1"));
-  EXPECT_FALSE(Check(message, "2001:db8::1"));
+  // One of them may share the bucket, by chance; all of them never do.
+  int others = 0;
+  for (const char* other : {"198.51.100.1", "203.0.113.1", "10.0.0.1", "2001:db8::1", "fd00::1"}) {
+    others += Check(message, other) ? 0 : 1;
+  }
+  EXPECT_GE(others, 3);
   now_ += std::chrono::seconds(1);
   passed = 0;
   for (int i = 0; i < 1000; ++i) passed += Check(message) ? 0 : 1;
@@ -89,6 +93,31 @@ TEST_F(ControlFilterTest, CookieRepliesFromAnywhereTakeNoPlaceOfHandshakes) {
   }
   EXPECT_EQ(passed, 200);
   for (int i = 0; i < 1000; ++i) (void)Check(reply);
+  EXPECT_FALSE(Check(Message(OMNI_MSG_INITIATION, sizeof(wire::Initiation))));
+}
+
+TEST_F(ControlFilterTest, QuicPassesOnlyWithAKeyAndMostlyForItsOwner) {
+  const QuicCidKey key = {9};
+  std::vector<uint8_t> ours(100, 0);
+  ours[0] = 0x40;
+  std::ranges::copy(NewQuicCid(key), ours.begin() + 1);
+  std::vector<uint8_t> strange = ours;
+  strange[20] ^= 1;
+  strange[12] ^= 1;
+  EXPECT_EQ(Check(ours), DropReason::rx_unknown_type);
+  filter_.SetKeys(key_, key);
+  EXPECT_FALSE(Check(ours));
+  EXPECT_FALSE(Check(strange));
+  ours.resize(1501);
+  EXPECT_EQ(Check(ours), DropReason::rx_oversized);
+  ours.resize(1200);
+  // However many strangers there are, they take nothing of what is ours.
+  std::optional<DropReason> last;
+  for (int i = 0; i < 1000; ++i) last = Check(strange, i % 2 == 0 ? "192.0.2.1" : "198.51.100.1");
+  EXPECT_EQ(last, DropReason::rx_control_rate);
+  for (int i = 0; i < 2000; ++i) EXPECT_FALSE(Check(ours));
+  for (int i = 0; i < 100; ++i) last = Check(ours);
+  EXPECT_EQ(last, DropReason::rx_control_rate);
   EXPECT_FALSE(Check(Message(OMNI_MSG_INITIATION, sizeof(wire::Initiation))));
 }
 

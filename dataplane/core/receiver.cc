@@ -128,8 +128,8 @@ void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::
 void Receiver::AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer,
                            Instant now) {
   if (reassembler_.is_full()) Deliver();
-  const auto whole =
-      reassembler_.Add(pending.channel->id, message, pending.origin->traffic_class, tables_.drops);
+  const auto whole = reassembler_.Add(pending.channel->peer, pending.channel->id, message,
+                                      pending.origin->traffic_class, tables_.drops);
   if (whole) AcceptInner(whole->packet, whole->traffic_class, pending.channel->peer, peer, now);
 }
 

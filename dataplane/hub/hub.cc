@@ -95,7 +95,9 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   RETURN_IF_ERROR(CheckChange(change));
   if (change.node) {
     node_ = *change.node;
-    PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+    PostAll([mac1 = node_.mac1_key, quic = node_.quic_cid_key](Worker& w) {
+      w.SetControlKeys(mac1, quic);
+    });
     for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
   }
   std::vector<NodeId> leaving = change.remove;
@@ -312,13 +314,12 @@ void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt, Instant now
   const std::lock_guard lock(mutex_);
   Peer* peer = FindPeer(index);
   if (peer == nullptr) return;
-  if (const auto probe = peer->probes.extract(token); !probe.empty()) {
-    SendProbes(*peer, peer->mtu.Answered(probe.mapped(), rtt, now));
+  if (const auto probe = peer->probes.Answer(token)) {
+    SendProbes(*peer, peer->mtu.Answered(*probe, rtt, now));
     return PublishPathMtu(*peer);
   }
-  const auto asked = peer->echoes.extract(token);
-  if (asked.empty()) return;
-  Emit(EchoReplyEvent{.peer = peer->spec.id, .token = asked.mapped(), .rtt = rtt});
+  const auto asked = peer->echoes.Answer(token);
+  if (asked) Emit(EchoReplyEvent{.peer = peer->spec.id, .token = *asked, .rtt = rtt});
 }
 
 std::optional<DropReason> Hub::PacketIn(std::span<const uint8_t> datagram, const Endpoint& from) {

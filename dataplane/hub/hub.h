@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +21,7 @@
 #include "absl/status/statusor.h"
 #include "dataplane/hub/kernel_control.h"
 #include "dataplane/hub/link.h"
+#include "dataplane/hub/open_questions.h"
 #include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
 #include "dataplane/hub/state.h"
@@ -87,6 +87,11 @@ class Hub final : public WorkerReports {
   void Failed(const std::string& cause) override;
 
  private:
+  // LIMIT: echoes of one peer that may be unanswered.
+  static constexpr size_t kMaxEchoes = 1024;
+  // LIMIT: more probes than a search ever has under way.
+  static constexpr size_t kMaxProbes = 64;
+
   struct Session {
     SessionHandle handle = 0;
     SessionId id{};
@@ -114,11 +119,11 @@ class Hub final : public WorkerReports {
     PeerTimers timers;
     Instant last_handshake_event;
     Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
-    std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
+    OpenQuestions<uint64_t, kMaxEchoes> echoes;  // the controller's tokens
     PathMtuSearch mtu;
-    bool mtu_is_stale = true;             // the underlay was not asked since something changed
-    PathMtu published;                    // what the workers were told
-    std::map<uint64_t, uint32_t> probes;  // wire token -> size with the outer headers
+    bool mtu_is_stale = true;  // the underlay was not asked since something changed
+    PathMtu published;         // what the workers were told
+    OpenQuestions<uint32_t, kMaxProbes> probes;  // sizes with the outer headers
   };
 
   // All below with the lock held.

@@ -2,7 +2,6 @@
 // The life of sessions in the hub: installation, confirmation, replacement, expiry, echoes and
 // timers.
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,8 +13,6 @@
 namespace omni {
 namespace {
 
-// LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
-constexpr size_t kMaxEchoes = 1024;
 // LIMIT: some 50 microseconds each, with the lock held.
 constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
@@ -246,10 +243,7 @@ absl::Status Hub::SendEcho(const NodeId& id, uint64_t token, uint32_t padding, I
 }
 
 void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
-  uint64_t token = 0;
-  randombytes_buf(&token, sizeof(token));
-  if (peer.echoes.size() >= kMaxEchoes) peer.echoes.erase(peer.echoes.begin());
-  peer.echoes.emplace(token, controller_token);
+  const uint64_t token = peer.echoes.Ask(controller_token);
   workers_[peer.index % workers_.size()]->mailbox().Post(
       [index = peer.index, token, padding](Worker& w) { w.SendEcho(index, token, padding); });
 }

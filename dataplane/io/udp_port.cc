@@ -213,18 +213,20 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
   // that is ours no more (EINVAL, ENETUNREACH, EADDRNOTAVAIL): once more in the plainest way.
   const int refusal = error;
   uint32_t sent_as_they_are = 0;
+  bool too_large = refusal == EMSGSIZE;
   for (uint32_t at = 0; at < train.bytes; at += train.segment_bytes) {
     Train single = SegmentAt(train, at);
     error = try_send(single);
     if (error == 0) ++sent_as_they_are;
+    too_large |= error == EMSGSIZE;
     if (error != 0 && error != EMSGSIZE) {
       single.path.local.reset();
       error = try_send(single);
     }
     if (error != 0) drops.Count(ReasonOf(error));
   }
-  // Too large for the path is no refusal of trains.
-  if (train.segments > 1 && sent_as_they_are > 0 && refusal != EMSGSIZE) gso_.OnRefused(refusal);
+  // Too large for the interface is no refusal of trains. Of a train, older kernels say EINVAL then.
+  if (train.segments > 1 && sent_as_they_are > 0 && !too_large) gso_.OnRefused(refusal);
 }
 
 size_t KernelUdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& drops) {

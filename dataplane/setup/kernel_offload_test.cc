@@ -279,10 +279,10 @@ TEST(CheckResult, AFailureCountsMoreThanASuccessAndThatMoreThanNothing) {
   EXPECT_FALSE(result.Finding().active);
 }
 
-// ------------------------------------------------------------------------------- a full socket
+// ------------------------------------------------------------------- an interface, a full socket
 
-// Datagrams to a neighbour that does not answer wait in the kernel, on the account of their socket.
-class FullSocketTest : public KernelOffloadTest {
+// An Ethernet on which nobody answers.
+class EthernetTest : public KernelOffloadTest {
  protected:
   void SetUp() override {
     KernelOffloadTest::SetUp();
@@ -296,15 +296,17 @@ class FullSocketTest : public KernelOffloadTest {
     const LinkState state = {
         .addresses = {*InterfaceAddress::Parse("192.0.2.1/24")}, .mtu = 1500, .routes = {}};
     ASSERT_TRUE((*link)->Apply(state).ok());
+  }
+  static std::unique_ptr<KernelUdpPort> MakePort(int send_buffer) {
     KernelUdpPort::Sockets sockets;
     sockets.v4 = FileDescriptor(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    const int least = 1;
-    ASSERT_EQ(setsockopt(sockets.v4.get(), SOL_SOCKET, SO_SNDBUF, &least, sizeof(least)), 0);
-    port_ = std::make_unique<KernelUdpPort>(std::move(sockets), KernelUdpPort::Gso::kOn);
+    const int probe = IP_PMTUDISC_PROBE;
+    EXPECT_EQ(setsockopt(sockets.v4.get(), SOL_IP, IP_MTU_DISCOVER, &probe, sizeof(probe)), 0);
+    EXPECT_EQ(setsockopt(sockets.v4.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(int)), 0);
+    return std::make_unique<KernelUdpPort>(std::move(sockets), KernelUdpPort::Gso::kOn);
   }
 
   const FileDescriptor tap_{open("/dev/net/tun", O_RDWR | O_CLOEXEC)};
-  std::unique_ptr<KernelUdpPort> port_;
   Bytes bytes_ = Bytes(10'000);
   const Train train_{.path = {.remote = *Endpoint::Parse("192.0.2.2:9")},
                      .data = bytes_.data(),
@@ -312,6 +314,23 @@ class FullSocketTest : public KernelOffloadTest {
                      .segment_bytes = 1000,
                      .segments = 10};
   DropCounters drops_;
+};
+
+// Of the train as a whole, older kernels say EINVAL.
+TEST_F(EthernetTest, ATrainOfTooLargeDatagramsIsNoRefusalOfTrains) {
+  const auto port = MakePort(100'000);
+  Train train = train_;
+  train.segment_bytes = 1900;
+  train.segments = 6;
+  port->Send({&train, 1}, drops_);
+  EXPECT_EQ(drops_.value(DropReason::tx_too_big), 5U);
+  EXPECT_EQ(port->gso().refusals(), 0U);
+}
+
+// Datagrams to a neighbour that does not answer wait in the kernel, on the account of their socket.
+class FullSocketTest : public EthernetTest {
+ protected:
+  std::unique_ptr<KernelUdpPort> port_ = MakePort(1);  // the least there is
 };
 
 TEST_F(FullSocketTest, WhatItDoesNotTakeIsCounted) {

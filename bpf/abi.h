@@ -131,7 +131,8 @@ OMNI_ASSERT_SIZE(struct omni_inner_piece, 12);
   X(tx_counter_limit, "the channel's counter is used up; a new handshake is due")          \
   X(tx_too_big, "larger than the path takes; its sender was told, as often as is allowed") \
   X(tx_socket_full, "the socket's send buffer was full")                                   \
-  X(tx_socket_error, "the kernel refused to send to the peer's address")
+  X(tx_socket_error, "the kernel refused to send to the peer's address")                   \
+  X(tx_kernel_error, "the kernel refused to make room for a packet's outer headers")
 
 enum omni_drop_reason {
 #define OMNI_DROP_ENUM(name, text) OMNI_DROP_##name,

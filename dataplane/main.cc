@@ -62,6 +62,7 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     parts.udp = std::move(udp);
     parts.tun = std::move(tun);
     parts.reports = &hub;
+    parts.control = privileged.kernel.get();
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
   std::vector<Worker*> siblings;
@@ -70,6 +71,15 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
   return out;
+}
+
+OffloadReport::Line DescribeKernelPath(const Privileged& privileged) {
+  if (privileged.kernel == nullptr) return {"in_kernel", false, privileged.kernel_reason};
+  return {"in_kernel", true, privileged.kernel->Describe()};
+}
+
+void LogFeature(const OffloadReport::Line& line) {
+  spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
 }
 
 void LogCiphers(const std::vector<CipherSpeed>& ciphers) {
@@ -103,16 +113,23 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link, *privileged.underlay);
+  hub.SetKernel(privileged.kernel.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
   LogCiphers(choice.ciphers);
   for (const OffloadReport::Line& line : workers.offloads.Describe()) {
-    spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
+    LogFeature(line);
   }
+  LogFeature(DescribeKernelPath(privileged));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
                      .ciphers = choice.ciphers,
                      .path_reason = "the only path of this version"};
-  info.features = [&workers] { return workers.offloads.Describe(); };
+  info.control_channels = privileged.kernel == nullptr ? 0 : 1;
+  info.features = [&workers, &privileged] {
+    auto features = workers.offloads.Describe();
+    features.push_back(DescribeKernelPath(privileged));
+    return features;
+  };
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());
   for (const auto& worker : workers.all) readable.push_back(worker.get());

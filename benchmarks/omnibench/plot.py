@@ -2,11 +2,11 @@
 """The rows as an SVG: one panel a test, one bar a system, a whisker from min to max."""
 from xml.sax.saxutils import escape
 
-from .report import labels, number
+from .report import key, labels, number
 from .tests import TESTS
 
-COLOURS = ("#8c8c8c", "#1f6fb4", "#d1495b", "#3a8f5c", "#b98b1d", "#7b4fa3")
-PANEL_W, LABEL_W, BAR_H, GAP, TITLE_H, MARGIN = 480, 150, 18, 6, 28, 16
+COLOURS = ("#8c8c8c", "#1f6fb4", "#4c9be8", "#12406a", "#d1495b", "#3a8f5c", "#b98b1d", "#7b4fa3")
+PANEL_W, LABEL_W, BAR_H, GAP, TITLE_H, MARGIN = 560, 225, 18, 6, 28, 16
 VALUE_W = 70
 COLUMNS = 2
 
@@ -34,16 +34,16 @@ def _panel(test, rows, looks, x, y):
     parts = [f'<text x="{x}" y="{y + 16}" font-weight="bold">{escape(test)}, {escape(unit)} '
              f'({better} is better)</text>']
     for index, row in enumerate(rows):
-        label, colour = looks[row["system"], row["cipher"]]
+        label, colour = looks[key(row)]
         parts += _bar(row, label, colour, x, y + TITLE_H + index * (BAR_H + GAP), scale)
     return parts
 
 
 def svg(all_rows, title):
     """The document as text."""
-    systems = labels((row["system"], row["cipher"]) for row in all_rows)
-    looks = {key: (label, COLOURS[i % len(COLOURS)])
-             for i, (key, label) in enumerate(systems.items())}
+    systems = labels(key(row) for row in all_rows)
+    looks = {column: (label, COLOURS[i % len(COLOURS)])
+             for i, (column, label) in enumerate(systems.items())}
     tests = [test for test in TESTS if any(row["test"] == test for row in all_rows)]
     panel_h = TITLE_H + len(systems) * (BAR_H + GAP) + MARGIN
     height = MARGIN + TITLE_H + panel_h * -(-len(tests) // COLUMNS)

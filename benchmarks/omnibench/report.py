@@ -49,18 +49,23 @@ def cell(row, reference):
     return text
 
 
-def labels(pairs):
-    """(system, cipher) -> what a table or a plot calls it: the cipher only where a system has two."""
-    pairs = list(dict.fromkeys(pairs))
-    names = [name for name, _ in pairs]
-    return {(name, cipher): f"{name} {cipher}" if names.count(name) > 1 else name
-            for name, cipher in pairs}
+def key(row):
+    """What tells one column of results from another."""
+    return row["system"], row["path"], row["cipher"]
+
+
+def labels(keys):
+    """key -> what a table or a plot calls it: path and cipher only where a system has several."""
+    keys = list(dict.fromkeys(keys))
+    names = [name for name, _, _ in keys]
+    return {(name, path, cipher): f"{name} {path} {cipher}" if names.count(name) > 1 else name
+            for name, path, cipher in keys}
 
 
 def markdown(all_rows, systems):
     """A line for each test, a column for each system: median [min, max] **ratio**."""
-    by_key = {(row["test"], row["system"], row["cipher"]): row for row in all_rows}
-    columns = [(system.name, system.cipher) for system in systems]
+    by_key = {(row["test"], *key(row)): row for row in all_rows}
+    columns = [(system.name, system.path, system.cipher) for system in systems]
     names = list(labels(columns).values())
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for test, (unit, better) in TESTS.items():

@@ -158,6 +158,7 @@ void Controller::ReadInfo() {
         TakeInfo(*info);
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        handshakes_.engine().SetControlChannels(info_.control_channels() > 0 ? 1 : 0);
         OfferCiphers();
         Resync();
       });

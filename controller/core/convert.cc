@@ -87,6 +87,10 @@ dp::InstallSessionRequest ToProto(const noise::EstablishedSession& session,
   request.set_cipher(ToProto(session.cipher));
   for (const auto& channel : session.receive) ToProto(channel, *request.add_receive());
   for (const auto& channel : session.send) ToProto(channel, *request.add_send());
+  if (session.control_receive) {
+    ToProto(*session.control_receive, *request.mutable_control_receive());
+  }
+  if (session.control_send) ToProto(*session.control_send, *request.mutable_control_send());
   if (session.endpoint.is_set()) ToProto(session.endpoint, *request.mutable_endpoint());
   *request.mutable_limits() = limits;
   return request;

@@ -56,6 +56,9 @@ class HandshakeEngine::Impl {
   void SetEndpoint(Peer& peer, const Endpoint& endpoint);
   void SetCandidates(Peer& peer, std::vector<Endpoint> candidates);
   void SetWorkers(int workers) { workers_ = std::clamp(workers, 1, kMaxWorkers); }
+  void SetControlChannels(int channels) {
+    control_channels_ = static_cast<uint8_t>(std::clamp(channels, 0, kMaxControlChannels));
+  }
   void SetCiphers(std::span<const Cipher> ciphers) {
     const bool aes = std::ranges::find(ciphers, Cipher::kAes256Gcm) != ciphers.end();
     ciphers_ = kOffersChaCha20Poly1305 | (aes ? kOffersAes256Gcm : 0);
@@ -104,6 +107,7 @@ class HandshakeEngine::Impl {
   PeerTable peers_;
   absl::flat_hash_set<uint64_t> tags_;
   int workers_ = 1;
+  uint8_t control_channels_ = 0;
   uint8_t ciphers_ = kOffersChaCha20Poly1305;
   uint64_t last_timestamp_ = 0;
 };
@@ -225,15 +229,9 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
   const auto payload = ParseResponsePayload(result->payload);
   if (!payload) return Fail(out, FailureReason::kMalformed, from, peer->id);
 
-  const int channels = std::max(pending.offer.workers, payload->offer.workers);
-  EstablishedSession session;
-  std::copy_n(result->keys.handshake_hash.begin(), session.session_id.size(),
-              session.session_id.begin());
+  EstablishedSession session =
+      MakeSession(result->keys, Role::kInitiator, pending.offer, payload->offer);
   session.peer = peer->id;
-  session.role = Role::kInitiator;
-  session.cipher = AgreedCipher(pending.offer, payload->offer);
-  session.receive = MakeChannels(result->keys.from_responder, pending.offer.tag, channels);
-  session.send = MakeChannels(result->keys.from_initiator, payload->offer.tag, channels);
   session.endpoint = from;
   if (peer->tries == 1) session.rtt = now - pending.sent;
   out.sessions.push_back(std::move(session));
@@ -330,14 +328,8 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise.EncryptPayload(Encode(payload)));
   const TransportKeys keys = noise.Finish();
 
-  const int channels = std::max(payload.offer.workers, theirs.workers);
-  EstablishedSession session;
-  std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
+  EstablishedSession session = MakeSession(keys, Role::kResponder, payload.offer, theirs);
   session.peer = peer.id;
-  session.role = Role::kResponder;
-  session.cipher = AgreedCipher(payload.offer, theirs);
-  session.receive = MakeChannels(keys.from_initiator, payload.offer.tag, channels);
-  session.send = MakeChannels(keys.from_responder, theirs.tag, channels);
   session.endpoint = from;
   out.sessions.push_back(std::move(session));
   FinishMessage(out, peer, SentKind::kResponse, ToBytes(message), from, now);
@@ -394,7 +386,10 @@ void HandshakeEngine::Impl::EndHandshake(Peer& peer) {
 }
 
 Offer HandshakeEngine::Impl::NewOffer(const Hash& hash) {
-  return {.tag = NewTag(hash), .workers = static_cast<uint8_t>(workers_), .ciphers = ciphers_};
+  return {.tag = NewTag(hash),
+          .workers = static_cast<uint8_t>(workers_),
+          .ciphers = ciphers_,
+          .control_channels = control_channels_};
 }
 
 uint64_t HandshakeEngine::Impl::NewTag(const Hash& hash) {
@@ -443,6 +438,8 @@ bool HandshakeEngine::CanCall(const NodeId& id) const {
 }
 
 void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }
+
+void HandshakeEngine::SetControlChannels(int channels) { impl_->SetControlChannels(channels); }
 
 void HandshakeEngine::SetCiphers(std::span<const Cipher> ciphers) { impl_->SetCiphers(ciphers); }
 

@@ -10,6 +10,7 @@
 //   4     1       ciphers: bit 0 ChaCha20-Poly1305, always set,  both
 //                 bit 1 AES-256-GCM; others mean nothing yet
 //   5     16      membership proof                               initiation
+//   6     1       control channels that receive, 0-1; 0 if absent both
 #pragma once
 
 #include <array>
@@ -30,11 +31,15 @@ inline constexpr uint8_t kOffersAes256Gcm = 2;
 // LIMIT: 16 workers; a machine with more cores than that gains nothing per peer.
 inline constexpr int kMaxWorkers = 16;
 
+// LIMIT: one control channel a direction: small packets are few, and one keeps them in order.
+inline constexpr int kMaxControlChannels = 1;
+
 // What one side can receive.
 struct Offer {
   uint64_t tag = 0;  // 48 bits
   uint8_t workers = 1;
   uint8_t ciphers = kOffersChaCha20Poly1305;
+  uint8_t control_channels = 0;
   friend bool operator==(const Offer&, const Offer&) = default;
 };
 

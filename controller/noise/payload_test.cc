@@ -61,6 +61,20 @@ TEST(Payload, TakesCiphersThatItDoesNotKnow) {
   EXPECT_EQ(AgreedCipher(parsed->offer, {.ciphers = 0xfd}), Cipher::kChaCha20Poly1305);
 }
 
+TEST(Payload, SaysNothingOfControlChannelsThatAreNotThere) {
+  EXPECT_EQ(ParseResponsePayload(Padded({kTag, kWorkers, kCiphers}))->offer.control_channels, 0);
+  EXPECT_EQ(
+      ParseResponsePayload(Padded({kTag, kWorkers, kCiphers, {6, 1, 0}}))->offer.control_channels,
+      0);
+  EXPECT_EQ(
+      ParseResponsePayload(Padded({kTag, kWorkers, kCiphers, {6, 1, 1}}))->offer.control_channels,
+      1);
+  ResponsePayload payload{Sample().offer};
+  payload.offer.control_channels = 1;
+  EXPECT_EQ(ParseResponsePayload(Encode(payload)), payload);
+  EXPECT_EQ(Encode(payload)[14], 6) << "behind tag, workers and ciphers";
+}
+
 TEST(Payload, AnUnknownItemMayFillItToTheLastByte) {
   auto bytes = Padded({kTag, kWorkers, kCiphers, {99, 80}});
   bytes.back() = 1;
@@ -83,6 +97,9 @@ TEST(Payload, RefusesMissingRepeatedAndMisshapenItems) {
       Padded({kTag, kWorkers, {4, 1, 0}}),
       Padded({kTag, kWorkers, {4, 1, 2}}),
       Padded({kTag, kWorkers, {4, 1, 0xfe}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 0}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 1, 2}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 2, 1, 1}}),
       Padded({kTag, kWorkers, kCiphers, {0, 1}}),
       Padded({kTag, kWorkers, kCiphers, {0, 0, 0, 99}}),
       Padded({kTag, kWorkers, kCiphers, {99, 81}}),

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "bpf/kernel_abi.h"
 #include "common/encoding.h"
 #include "common/status.h"
 #include "dataplane/api/convert.h"
@@ -19,6 +20,16 @@ namespace {
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(Message(status))};
 }
+
+struct KernelCounterInfo {
+  std::string_view name;
+  std::string_view help;
+};
+constexpr KernelCounterInfo kKernelCounters[] = {
+#define OMNI_KERNEL_INFO(name, text) {#name, text},
+    OMNI_KERNEL_COUNTERS(OMNI_KERNEL_INFO)
+#undef OMNI_KERNEL_INFO
+};
 
 void AddCounter(v1::Counter* out, std::string_view name, std::string_view help, uint64_t value) {
   out->set_name(std::string(name));
@@ -51,6 +62,7 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   response->set_workers(static_cast<uint32_t>(workers_.size()));
   response->set_path("socket");
   response->set_path_reason(info_.path_reason);
+  response->set_control_channels(info_.control_channels);
   for (const CipherSpeed& speed : info_.ciphers) {
     v1::CipherInfo* cipher = response->add_ciphers();
     cipher->set_cipher(WriteCipher(speed.cipher));
@@ -113,8 +125,9 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
   for (const PeerTotals& totals : hub_.GetPeerTotals(Now())) {
     *response->add_peers() = WriteTotals(totals);
   }
+  const std::vector<uint64_t> kernel = hub_.GetKernelCounters();
   for (size_t i = 0; i < kDropReasons; ++i) {
-    uint64_t sum = 0;
+    uint64_t sum = kernel.empty() ? 0 : kernel[i];
     for (const Worker* worker : workers_) sum += worker->drops().value(static_cast<DropReason>(i));
     AddCounter(response->add_drops(), kDropReasonInfo[i].name, kDropReasonInfo[i].help, sum);
   }
@@ -135,6 +148,10 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
              "datagrams handed to the worker of their channel", sum(&WorkerCounters::handovers));
   AddCounter(response->add_workers(), "ignored_packet_out", "invalid packet_out messages",
              hub_.ignored_packet_out());
+  for (size_t i = kDropReasons; i < kernel.size(); ++i) {
+    const KernelCounterInfo& counter = kKernelCounters[i - kDropReasons];
+    AddCounter(response->add_workers(), counter.name, counter.help, kernel[i]);
+  }
   return grpc::Status::OK;
 }
 

@@ -25,6 +25,7 @@ struct DataplaneInfo {
   uint16_t listen_port = 0;
   std::vector<CipherSpeed> ciphers;
   std::string path_reason;
+  uint32_t control_channels = 0;
   // Asked each time, because an offload may fall back while the dataplane runs.
   std::function<std::vector<OffloadReport::Line>()> features = [] {
     return std::vector<OffloadReport::Line>();

@@ -65,8 +65,7 @@ class ServiceTest : public ::testing::Test {
                         {.cipher = Cipher::kAes256Gcm,
                          .backend = AeadBackend::kIpsecMb,
                          .ns_64 = 60,
-                         .ns_1420 = 200}},
-            .features = [] { return std::vector<DataplaneInfo::Feature>(); }};
+                         .ns_1420 = 200}}};
   }
 
   std::shared_ptr<grpc::Channel> Channel() const {
@@ -195,6 +194,14 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
       {"receive[0].id", [](auto& r) { r.mutable_receive(0)->set_id(0x1234567890ab4004); }},
       {"send[1].id", [](auto& r) { *r.add_send() = r.send(0); }},
       {"receive[0].key", [](auto& r) { r.mutable_receive(0)->set_key("x"); }},
+      // A control channel belongs to the same session, and says what it is.
+      {"control_receive.id", [](auto& r) { *r.mutable_control_receive() = r.receive(0); }},
+      {"control_send.id",
+       [](auto& r) {
+         *r.mutable_control_send() = r.send(0);
+         r.mutable_control_send()->set_id(0x9934567890ab4004);
+       }},
+      {"control_send.key", [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
       {"endpoint", [](auto& r) { r.clear_endpoint(); }},
       {"endpoint.port", [](auto& r) { r.mutable_endpoint()->set_port(0); }},
       {"limits.reject_after_ms", [](auto& r) { r.mutable_limits()->set_reject_after_ms(180'001); }},

@@ -96,7 +96,8 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
       sender.Flush();
       receiver.Receive({&port.received_, 1}, now);
     }
-    EXPECT_EQ(allocations.load(), before_pieces) << loop.aead->name();
+    EXPECT_EQ(allocations.load(), before_pieces)
+        << CipherName(cipher) << " by " << AeadBackendName(backend);
     EXPECT_EQ(port.delivered_, 101U * 30U + 100U);
   }
 }

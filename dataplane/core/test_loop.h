@@ -23,6 +23,7 @@ class NoEvents final : public WorkerEvents {
   void OnTooBig(std::span<const uint8_t>, uint32_t) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
   void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
+  void OnControlChannel(std::span<const uint8_t>, const ReceivedDatagram&) override {}
 };
 
 // Every cipher with every backend that has it here.

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,7 +19,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataplane/hub/kernel_control.h"
 #include "dataplane/hub/link.h"
+#include "dataplane/hub/open_questions.h"
 #include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
 #include "dataplane/hub/state.h"
@@ -47,6 +48,8 @@ class Hub final : public WorkerReports {
   // `link`, `underlay` and the workers outlive the hub's use; workers are set before they run.
   Hub(LinkControl& link, Underlay& underlay) : link_(link), underlay_(underlay) {}
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
+  // Before anything else is called; outlives the hub's use. Without one all channels are workers'.
+  void SetKernel(KernelControl* kernel) { kernel_ = kernel; }
 
   // Where events go while a controller listens. Called with the hub's lock held: it only queues.
   // Gives false when its queue is full. The latest sink wins; ClearSink() with an older number does
@@ -63,6 +66,8 @@ class Hub final : public WorkerReports {
   absl::Status SendEcho(const NodeId& peer, uint64_t token, uint32_t padding, Instant now);
   void SendControl(const Endpoint& to, std::vector<uint8_t> datagram);
   std::vector<PeerTotals> GetPeerTotals(Instant now) const;
+  // Of the in-kernel path, by omni_drop_reason and omni_kernel_counter; empty without one.
+  std::vector<uint64_t> GetKernelCounters() const;
   void CountIgnoredPacketOut() { ignored_packet_out_.fetch_add(1); }
   uint64_t ignored_packet_out() const { return ignored_packet_out_.load(); }
 
@@ -82,6 +87,11 @@ class Hub final : public WorkerReports {
   void Failed(const std::string& cause) override;
 
  private:
+  // LIMIT: echoes of one peer that may be unanswered.
+  static constexpr size_t kMaxEchoes = 1024;
+  // LIMIT: more probes than a search ever has under way.
+  static constexpr size_t kMaxProbes = 64;
+
   struct Session {
     SessionHandle handle = 0;
     SessionId id{};
@@ -91,6 +101,9 @@ class Hub final : public WorkerReports {
     SessionTimers timers;
     std::vector<std::shared_ptr<ReceiveChannel>> receive;
     std::vector<std::shared_ptr<SendChannel>> send;
+    // Channels that the kernel owns.
+    std::vector<std::pair<ChannelId, KernelSlot>> kernel_receive;
+    std::vector<std::pair<ChannelId, KernelSlot>> kernel_send;
   };
   using SessionPtr = std::unique_ptr<Session>;
 
@@ -99,17 +112,18 @@ class Hub final : public WorkerReports {
     PeerIndex index = kNoPeer;
     UdpPath path;
     std::vector<std::shared_ptr<PeerActivity>> activity;  // by worker
+    KernelTraffic kernel_received;                        // on channels that have ended
     SessionPtr current;
     SessionPtr next;
     SessionPtr previous;
     PeerTimers timers;
     Instant last_handshake_event;
     Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
-    std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
+    OpenQuestions<uint64_t, kMaxEchoes> echoes;  // the controller's tokens
     PathMtuSearch mtu;
-    bool mtu_is_stale = true;             // the underlay was not asked since something changed
-    PathMtu published;                    // what the workers were told
-    std::map<uint64_t, uint32_t> probes;  // wire token -> size with the outer headers
+    bool mtu_is_stale = true;  // the underlay was not asked since something changed
+    PathMtu published;         // what the workers were told
+    OpenQuestions<uint32_t, kMaxProbes> probes;  // sizes with the outer headers
   };
 
   // All below with the lock held.
@@ -120,6 +134,8 @@ class Hub final : public WorkerReports {
   LinkState WantedLink(const NodeSpec& node) const;
   absl::Status CheckSession(const SessionSpec& spec, const Peer& peer) const;
   SessionPtr MakeSession(SessionSpec spec, const Peer& peer, Instant now);
+  void AddReceive(Session& session, const Peer& peer, ChannelSpec spec);
+  void AddControlSend(Session& session, const Peer& peer, ChannelSpec spec);
   void Promote(Peer& peer, SessionPtr session);
   void End(Peer& peer, SessionPtr session, SessionEnd reason);
   void PublishSendSession(Peer& peer);
@@ -137,8 +153,11 @@ class Hub final : public WorkerReports {
   Peer* FindPeer(const NodeId& id);
   Peer* FindPeer(PeerIndex index);
   void PostAll(const std::function<void(Worker&)>& order);
-  static PeerTraffic TrafficOf(const Peer& peer);
-  static SessionView ViewOf(const Session& session, SessionSlot slot, Instant now);
+  PeerTraffic TrafficOf(const Peer& peer) const;
+  KernelTraffic KernelReceived(const Peer& peer) const;
+  SessionView ViewOf(const Session& session, SessionSlot slot, Instant now) const;
+  void ConfirmedLocked(SessionHandle session);
+  void HandleKernelEvents();
 
   // Without the lock: they speak to the kernel, and workers must not wait for it. One at a time, by
   // change_mutex_.
@@ -148,6 +167,7 @@ class Hub final : public WorkerReports {
   std::mutex change_mutex_;  // held over a whole change of the desired state; taken before mutex_
   mutable std::mutex mutex_;
   LinkControl& link_;
+  KernelControl* kernel_ = nullptr;
   Underlay& underlay_;
   int lookups_left_ = 0;  // of the underlay, in this tick
   std::vector<Worker*> workers_;
@@ -161,6 +181,8 @@ class Hub final : public WorkerReports {
   SessionHandle next_handle_ = 1;
   absl::flat_hash_set<ChannelId> receive_ids_;  // of all live sessions
   absl::flat_hash_map<SessionHandle, PeerIndex> unconfirmed_;
+  // Whose the channels are that the kernel receives on.
+  absl::flat_hash_map<ChannelId, std::pair<PeerIndex, SessionHandle>> kernel_channels_;
   std::optional<std::string> failure_;
   std::atomic<uint64_t> ignored_packet_out_ = 0;
 };

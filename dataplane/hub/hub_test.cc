@@ -279,6 +279,21 @@ TEST_F(HubTest, FindsThePathMtuWhenThereIsTrafficAndForgetsItWhenThePeerMoves) {
   EXPECT_EQ(mtu().inner, 1200U);
 }
 
+// However many probes were lost: the answers to the next ones are heard.
+TEST_F(HubTest, FindsThePathMtuAfterALongOutageAtOnce) {
+  Connect();
+  wire_.largest = 0;
+  for (int second = 0; second < 150; ++second) {
+    SendFromA();
+    Advance(1s);
+  }
+  wire_.largest = 1400 - 28;
+  SendFromA();
+  Advance(10s);
+  EXPECT_EQ(a_.hub.GetPeerTotals(now_)[0].path_mtu.state, PathMtuSearch::State::kComplete);
+  EXPECT_EQ(a_.hub.GetPeerTotals(now_)[0].path_mtu.carries, 1400U);
+}
+
 TEST_F(HubTest, TheTunFollowsTheLargestInterfaceUnlessItsMtuIsSet) {
   StateChange change{.generation = 2, .base_generation = 1, .node = Node("10.77.0.1/24")};
   change.node->mtu = 0;

@@ -67,6 +67,8 @@ struct SessionSpec {
   Cipher cipher = Cipher::kChaCha20Poly1305;
   std::vector<ChannelSpec> receive;
   std::vector<ChannelSpec> send;
+  std::optional<ChannelSpec> control_receive;
+  std::optional<ChannelSpec> control_send;
   Endpoint endpoint;
   SessionTimers timers;
 };

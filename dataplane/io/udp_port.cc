@@ -13,7 +13,8 @@ namespace omni {
 namespace {
 
 // LIMIT: how long a worker waits for room in a full socket buffer before it drops: backpressure
-// reaches the TUN ring, where dropping is free, but a dead link stops nobody for long.
+// reaches the TUN ring, where dropping is free. Once a batch where it is in vain: a dead link stops
+// nobody for long.
 constexpr int kSendWaitMs = 5;
 
 // Appends one control message to a buffer.
@@ -80,9 +81,10 @@ void ReadControl(msghdr& message, ReceivedDatagram& out) {
   }
 }
 
-bool WaitWritable(int fd) {
+// Ends early when half of the buffer is free; a train may find room long before.
+void WaitForRoom(int fd) {
   pollfd poller = {fd, POLLOUT, 0};
-  return poll(&poller, 1, kSendWaitMs) == 1;
+  (void)poll(&poller, 1, kSendWaitMs);
 }
 
 // One datagram of a train, the one that begins at a byte of it.
@@ -133,6 +135,7 @@ std::vector<int> KernelUdpPort::fds() const {
 }
 
 void KernelUdpPort::Send(std::span<const Train> trains, DropCounters& drops) {
+  waiting_helps_ = true;
   if (use_gso_ == Gso::kOn && gso_.MayTry()) return SendTrains(trains, drops);
   singles_.clear();
   for (const Train& train : trains) {
@@ -197,7 +200,11 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
     return errno;
   };
   int error = try_send(train);
-  if (error == EAGAIN && WaitWritable(fd)) error = try_send(train);
+  if (error == EAGAIN && waiting_helps_) {
+    WaitForRoom(fd);
+    error = try_send(train);
+    waiting_helps_ = error != EAGAIN;
+  }
   if (error == 0) return;
   if (ReasonOf(error) == DropReason::tx_socket_full) {
     return drops.Count(DropReason::tx_socket_full, train.segments);

@@ -34,11 +34,12 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
+  std::string in_kernel = "auto";
   std::vector<std::string> disabled;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
-      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
-      "and becomes --user.\n"
+      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID (and CAP_BPF and "
+      "CAP_PERFMON for --in-kernel); it keeps CAP_NET_ADMIN and becomes --user.\n"
       "A controller (omni-controller) tells it what to do over --socket."};
   app.set_version_flag("--version", std::string("omni-dataplane ") + kVersion);
   app.add_option("--socket", o.socket, "Unix socket to serve the controller on")
@@ -58,6 +59,15 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "self-test")
       ->check(CLI::IsMember({"auto", "ipsec-mb", "openssl", "libsodium"}))
       ->capture_default_str();
+  app.add_option("--in-kernel", in_kernel,
+                 "Open and seal small packets inside the kernel; auto: where it can be, on: fail "
+                 "where not")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  app.add_option("--in-kernel-threshold", o.in_kernel_threshold,
+                 "Largest packet that the kernel seals, in bytes")
+      ->check(CLI::Range(0U, kMaxInKernelThreshold))
+      ->capture_default_str();
   app.add_option("--disable-offload", disabled,
                  "Do without these abilities of the kernel, separated by commas: " + OffloadList())
       ->delimiter(',')
@@ -75,6 +85,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const AeadBackend backend : kAllAeadBackends) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
+  if (in_kernel == "on") o.in_kernel = InKernel::kOn;
+  if (in_kernel == "off") o.in_kernel = InKernel::kOff;
   for (const std::string& name : disabled) {
     if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
   }

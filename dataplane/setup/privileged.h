@@ -12,6 +12,7 @@
 #include "common/rpc/unix_server.h"
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
+#include "dataplane/kernel/kernel_path.h"
 #include "dataplane/setup/netlink_link.h"
 #include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
@@ -23,6 +24,8 @@ struct Privileged {
   std::vector<KernelUdpPort::Sockets> udp;
   OffloadFindings offloads;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<KernelPath> kernel;  // null: off
+  std::string kernel_reason;           // why it is off
   std::unique_ptr<NetlinkUnderlay> underlay;
   UnixListener listener;
   User controller_user;

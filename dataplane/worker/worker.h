@@ -17,6 +17,7 @@
 #include "dataplane/core/receiver.h"
 #include "dataplane/core/sender.h"
 #include "dataplane/core/tables.h"
+#include "dataplane/worker/control_opener.h"
 #include "dataplane/worker/handover_ring.h"
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/reports.h"
@@ -42,6 +43,7 @@ class Worker final : public WorkerEvents {
     std::vector<int> udp_fds;  // to wait on; none for in-memory ports
     int tun_fd = -1;
     WorkerReports* reports = nullptr;  // outlives the worker
+    ControlOpener* control = nullptr;  // likewise; null: the kernel owns no channel
   };
   explicit Worker(Parts parts);
 
@@ -106,6 +108,7 @@ class Worker final : public WorkerEvents {
   void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) override;
   void OnHandover(uint32_t worker, std::span<const uint8_t> datagram,
                   const ReceivedDatagram& origin) override;
+  void OnControlChannel(std::span<const uint8_t> datagram, const ReceivedDatagram& origin) override;
 
   Parts parts_;
   WorkerTables tables_;
@@ -118,6 +121,7 @@ class Worker final : public WorkerEvents {
   std::vector<HandoverRing> inbound_;  // by the index of the worker that writes
   uint64_t handed_over_ = 0;           // bit per sibling that must be woken
   std::vector<uint8_t> echo_;          // scratch for echo messages
+  std::vector<uint8_t> opened_;        // what the kernel opens for us
   std::vector<uint8_t> icmp_;          // scratch for messages to the host, headroom in front
   Instant now_;
   std::atomic<bool> stop_ = false;

@@ -126,8 +126,9 @@ std::vector<NucleusServer::ClusterView> NucleusServer::clusters() const {
 // connections
 
 void NucleusServer::OnConnected(ConnectionId id, const quic::PublicKey& peer) {
-  Connection connection{.node = NodeId::FromIdentityKey(peer), .identity = peer, .since = now_};
-  connections_.emplace(id, std::move(connection));
+  const Connection connection{
+      .node = NodeId::FromIdentityKey(peer), .identity = peer, .since = now_};
+  connections_.emplace(id, connection);
   unregistered_.insert({now_ + kRegisterWithin, id});
 }
 

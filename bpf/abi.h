@@ -64,7 +64,11 @@ enum omni_channel_kind {
 enum omni_inner_type {
   OMNI_INNER_ECHO_REQUEST =
       1, /* struct omni_inner_echo, then padding; answered with the same bytes, type 2 */
-  OMNI_INNER_ECHO_REPLY = 2
+  OMNI_INNER_ECHO_REPLY = 2,
+  OMNI_INNER_PROBE = 3, /* as an echo request; answered by its first 24 bytes alone, type 2: a reply
+                         * as large as the request would test the way back as well */
+  OMNI_INNER_PIECE = 4  /* struct omni_inner_piece, then a piece of a packet that the path does not
+                         * carry whole */
 };
 struct omni_inner_echo {
   uint8_t type;        /* enum omni_inner_type */
@@ -73,6 +77,19 @@ struct omni_inner_echo {
   uint8_t stamp[8];    /* the asker's clock when it sent, opaque to the answerer */
 };
 OMNI_ASSERT_SIZE(struct omni_inner_echo, 24);
+
+/* Pieces tile the packet: piece `index` begins at index * piece_bytes and is as long as
+ * piece_bytes, the last one shorter. They travel on one channel, as packets of their own; the whole
+ * is an IP packet or a message other than a piece. */
+struct omni_inner_piece {
+  uint8_t type;           /* OMNI_INNER_PIECE */
+  uint8_t index;          /* from 0 */
+  uint8_t piece_bytes[2]; /* little endian, not 0 */
+  uint8_t total_bytes[2]; /* little endian; the whole packet, more than one piece */
+  uint8_t reserved[2];    /* zero */
+  uint8_t id[4];          /* little endian; which packet of the channel */
+};
+OMNI_ASSERT_SIZE(struct omni_inner_piece, 12);
 
 /* LIMIT: as WireGuard (whitepaper section 6.1), the message limits of our 64-bit counter. */
 #define OMNI_REKEY_AFTER_MESSAGES (1ULL << 60)
@@ -97,6 +114,7 @@ OMNI_ASSERT_SIZE(struct omni_inner_echo, 24);
   X(rx_inner_malformed, "authentic packet whose content is no well-formed IP packet")      \
   X(rx_inner_source, "inner source address does not belong to the peer that sent it")      \
   X(rx_ecn, "outer congestion mark on an inner packet that is not ECN-capable (RFC 6040)") \
+  X(rx_piece, "piece of a packet whose other pieces did not come")                         \
   X(rx_handover_full, "ring to the worker that owns the channel was full")                 \
   X(rx_tun_full, "the TUN device did not take the packet")                                 \
   X(rx_tun_error, "the TUN device refused the packet")                                     \
@@ -109,7 +127,7 @@ OMNI_ASSERT_SIZE(struct omni_inner_echo, 24);
   X(tx_no_session, "no session yet, and the peer's waiting queue overflowed or timed out") \
   X(tx_no_endpoint, "the peer's address is not known")                                     \
   X(tx_counter_limit, "the channel's counter is used up; a new handshake is due")          \
-  X(tx_too_big, "larger than the path or the buffer takes")                                \
+  X(tx_too_big, "larger than the path takes; its sender was told, as often as is allowed") \
   X(tx_socket_full, "the socket's send buffer was full")                                   \
   X(tx_socket_error, "the kernel refused to send to the peer's address")                   \
   X(tx_kernel_error, "the kernel refused to make room for a packet's outer headers")

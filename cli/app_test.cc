@@ -99,10 +99,11 @@ TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(
       result.out,
-      "PEER     STATE        ENDPOINT         HANDSHAKE       RTT  RECEIVED     SENT  ALLOWED\n"
-      "robot-2  up           192.0.2.2:51900  1m 15s ago  0.14 ms     100 B  1.5 KiB  "
+      "PEER     STATE        ENDPOINT         HANDSHAKE       RTT   MTU  RECEIVED     SENT  "
+      "ALLOWED\n"
+      "robot-2  up           192.0.2.2:51900  1m 15s ago  0.14 ms  1500     100 B  1.5 KiB  "
       "10.77.0.2/32,fd77::2/128\n"
-      "robot-3  unreachable  -                -                 -       0 B      0 B  "
+      "robot-3  unreachable  -                -                 -     -       0 B      0 B  "
       "10.77.0.3/32\n"
       "robot-3: handshake timed out\n");
 }
@@ -124,6 +125,7 @@ TEST_F(Omnictl, PeersShowTellsEverything) {
             "Last handshake:  1m 15s ago\n"
             "Handshakes:      4 (1 failed)\n"
             "RTT:             0.14 ms\n"
+            "Path MTU:        1500, 1440 inside (found)\n"
             "Received:        100 B in 2 packets\n"
             "Sent:            1.5 KiB in 3 packets\n");
 }

@@ -174,6 +174,9 @@ class FakeControl final : public control::v1::Control::Service {
     peer.set_tx_bytes(1536);
     peer.set_rx_packets(2);
     peer.set_rx_bytes(100);
+    peer.set_path_mtu(1500);
+    peer.set_inner_mtu(1440);
+    peer.set_path_mtu_state(control::v1::PATH_MTU_STATE_COMPLETE);
     return peer;
   }
 };

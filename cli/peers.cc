@@ -34,6 +34,21 @@ std::string StateName(api::PeerState state) {
   }
 }
 
+std::string PathMtuStateName(api::PathMtuState state) {
+  switch (state) {
+    case api::PATH_MTU_STATE_BASE:
+      return "assumed";
+    case api::PATH_MTU_STATE_SEARCHING:
+      return "searching";
+    case api::PATH_MTU_STATE_COMPLETE:
+      return "found";
+    case api::PATH_MTU_STATE_ERROR:
+      return "below 1280";
+    default:
+      return "unknown";
+  }
+}
+
 std::string OriginName(api::PeerOrigin origin) {
   switch (origin) {
     case api::PEER_ORIGIN_CONFIG:
@@ -50,6 +65,13 @@ std::string LastHandshake(const api::Peer& peer) {
 }
 
 std::string Rtt(const api::Peer& peer) { return peer.has_rtt() ? HumanRtt(peer.rtt()) : ""; }
+
+// "1500, 1440 inside (found)"
+std::string PathMtu(const api::Peer& peer) {
+  if (peer.path_mtu() == 0) return "";
+  return fmt::format("{}, {} inside ({})", peer.path_mtu(), peer.inner_mtu(),
+                     PathMtuStateName(peer.path_mtu_state()));
+}
 
 void PrintPeer(const Context& context, const api::Peer& peer) {
   if (context.format == OutputFormat::kJson) return PrintJson(*context.out, peer);
@@ -71,6 +93,7 @@ void PrintPeer(const Context& context, const api::Peer& peer) {
        {"Last handshake", peer.has_last_handshake_age() ? LastHandshake(peer) : "never"},
        {"Handshakes", fmt::format("{} ({} failed)", peer.handshakes(), peer.handshake_failures())},
        {"RTT", Rtt(peer)},
+       {"Path MTU", PathMtu(peer)},
        {"Received",
         fmt::format("{} in {} packets", HumanBytes(peer.rx_bytes()), peer.rx_packets())},
        {"Sent", fmt::format("{} in {} packets", HumanBytes(peer.tx_bytes()), peer.tx_packets())}});
@@ -80,11 +103,13 @@ void List(const Context& context) {
   Client client(context);
   const auto response = client.Call(&Stub::ListPeers, api::ListPeersRequest());
   if (context.format == OutputFormat::kJson) return PrintJson(*context.out, response);
-  Table table({"PEER", "STATE", "ENDPOINT", "HANDSHAKE", "RTT", "RECEIVED", "SENT", "ALLOWED"},
-              {"RTT", "RECEIVED", "SENT"});
+  Table table(
+      {"PEER", "STATE", "ENDPOINT", "HANDSHAKE", "RTT", "MTU", "RECEIVED", "SENT", "ALLOWED"},
+      {"RTT", "MTU", "RECEIVED", "SENT"});
   for (const auto& peer : response.peers()) {
     table.Add({peer.name(), StateName(peer.state()), peer.endpoint(), LastHandshake(peer),
-               Rtt(peer), HumanBytes(peer.rx_bytes()), HumanBytes(peer.tx_bytes()),
+               Rtt(peer), peer.path_mtu() == 0 ? "" : fmt::format("{}", peer.path_mtu()),
+               HumanBytes(peer.rx_bytes()), HumanBytes(peer.tx_bytes()),
                fmt::format("{}", fmt::join(peer.allowed(), ","))});
   }
   table.Print(*context.out);

@@ -105,7 +105,7 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(auto aeads, MakeAeads(options));
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
-  Hub hub(*privileged.link);
+  Hub hub(*privileged.link, *privileged.underlay);
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,

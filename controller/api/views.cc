@@ -29,6 +29,21 @@ api::PeerState StateToProto(PeerState state) {
   return api::PEER_STATE_UNSPECIFIED;
 }
 
+api::PathMtuState PathMtuStateToProto(dp::PathMtuState state) {
+  switch (state) {
+    case dp::PATH_MTU_STATE_BASE:
+      return api::PATH_MTU_STATE_BASE;
+    case dp::PATH_MTU_STATE_SEARCHING:
+      return api::PATH_MTU_STATE_SEARCHING;
+    case dp::PATH_MTU_STATE_COMPLETE:
+      return api::PATH_MTU_STATE_COMPLETE;
+    case dp::PATH_MTU_STATE_ERROR:
+      return api::PATH_MTU_STATE_ERROR;
+    default:
+      return api::PATH_MTU_STATE_UNSPECIFIED;
+  }
+}
+
 std::string SlotName(dp::SessionSlot slot) {
   switch (slot) {
     case dp::SESSION_SLOT_CURRENT:
@@ -76,6 +91,9 @@ void FillPeer(const Controller& controller, const Peer& peer, const dp::PeerCoun
   out.set_tx_bytes(counters->tx_bytes());
   out.set_rx_packets(counters->rx_packets());
   out.set_rx_bytes(counters->rx_bytes());
+  out.set_path_mtu(counters->path_mtu());
+  out.set_inner_mtu(counters->inner_mtu());
+  out.set_path_mtu_state(PathMtuStateToProto(counters->path_mtu_state()));
 }
 
 void FillStatus(const Controller& controller, api::GetStatusResponse& out) {

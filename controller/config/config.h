@@ -54,7 +54,7 @@ struct Config {
   std::string identity_dir = "/var/lib/omni/identity";
   std::string cluster_secret_file;
   std::vector<InterfaceAddress> addresses;
-  uint32_t mtu = 1420;
+  uint32_t mtu = 0;  // of the TUN; 0: the dataplane chooses
   std::string state_dir = "/var/lib/omni";
 
   std::string dataplane_socket = "/run/omni-dataplane/dataplane.sock";

@@ -71,7 +71,7 @@ TEST_F(ConfigTest, TakesDefaultsForWhatIsNotThere) {
   const auto config = ParseConfig(Node(), "c.toml");
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->name, "a");
-  EXPECT_EQ(config->mtu, 1420U);
+  EXPECT_EQ(config->mtu, 0U);
   EXPECT_EQ(config->addresses[1].ToString(), "fd77::1/64");
   EXPECT_EQ(config->metrics_listen, "127.0.0.1:9477");
   EXPECT_EQ(config->session.reject_after, std::chrono::seconds(180));
@@ -115,7 +115,8 @@ TEST_F(ConfigTest, NamesFileLineKeyAndCause) {
       {"[node]\n", "c.toml:1: node.addresses: is required"},
       {"[node]\nname = \"a\"\nname = \"b\"\n", "c.toml:3: syntax: "},
       {"[node\n", "c.toml:1: syntax: "},
-      {Node() + "mtu = \"big\"\n", "c.toml:8: node.mtu: must be an integer; is a string"},
+      {Node() + "mtu = \"big\"\n",
+       "c.toml:8: node.mtu: must be an integer or \"auto\"; is \"big\""},
       {Node() + "mtu = 1279\n", "c.toml:8: node.mtu: 1279 is not within 1280-65475"},
       {Node() + "mto = 1420\n", "c.toml:8: node.mto: unknown key"},
       {Node() + "identity_dir = \"id\"\n",

@@ -81,7 +81,7 @@ void ReadNode(TableReader reader, Config& config) {
     return "";
   });
   int64_t mtu = config.mtu;
-  reader.Integer("mtu", 1280, 65475, mtu);
+  reader.IntegerOr("mtu", "auto", 1280, 65475, mtu);
   config.mtu = static_cast<uint32_t>(mtu);
   reader.String("state_dir", config.state_dir, CheckPath);
   for (const char* key : {"name", "cluster_secret_file", "addresses"}) reader.Require(key);

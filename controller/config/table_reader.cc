@@ -131,6 +131,16 @@ void TableReader::Integer(std::string_view key, int64_t min, int64_t max, int64_
   return;
 }
 
+void TableReader::IntegerOr(std::string_view key, std::string_view word, int64_t min, int64_t max,
+                            int64_t& into) {
+  const toml::node* node = Find(key);
+  if (node == nullptr || !node->is_string()) return Integer(key, min, max, into);
+  const std::string& value = node->as_string()->get();
+  if (value != word) {
+    Report(key, fmt::format("must be an integer or \"{}\"; is \"{}\"", word, value));
+  }
+}
+
 void TableReader::Strings(std::string_view key, const StringCheck& take) {
   const toml::node* node = Find(key);
   if (node == nullptr) return;

@@ -50,6 +50,9 @@ class TableReader {
   // Each writes the value when it is there and right, and reports it when it is wrong.
   void String(std::string_view key, std::string& into, const StringCheck& check);
   void Integer(std::string_view key, int64_t min, int64_t max, int64_t& into);
+  // The same, or `word`, which leaves the value alone.
+  void IntegerOr(std::string_view key, std::string_view word, int64_t min, int64_t max,
+                 int64_t& into);
   // Each element of a non-empty array of strings goes through `take`, which says what is wrong with
   // it.
   void Strings(std::string_view key, const StringCheck& take);

@@ -98,7 +98,7 @@ TEST_F(ControllerTest, PushesTheFullStateToAFreshDataplane) {
   EXPECT_EQ(request.full().peers(0).peer_id(), b_.identity.node_id().ToBytes());
   EXPECT_EQ(request.full().peers(0).endpoint().port(), 51900U);
   EXPECT_EQ(request.full().node().mac1_key().size(), 32U);
-  EXPECT_EQ(request.full().node().mtu(), 1420U);
+  EXPECT_EQ(request.full().node().mtu(), 0U);
   EXPECT_EQ(a_.StateOf("b"), PeerState::kIdle);
 }
 

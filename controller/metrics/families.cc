@@ -91,6 +91,9 @@ void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse
                     MetricType::Counter);
   Family rx_packets("omni_peer_rx_packets_total",
                     "Authentic session data packets received from the peer.", MetricType::Counter);
+  Family mtu("omni_peer_path_mtu_bytes",
+             "Largest datagram that the path to the peer is known to carry, IP header included.",
+             MetricType::Gauge);
   for (const dp::PeerCounters& entry : counters.peers()) {
     const auto id = NodeId::FromBytes(entry.peer_id());
     const Peer* peer = id ? controller.peers().Find(*id) : nullptr;
@@ -99,8 +102,9 @@ void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse
     rx_bytes.Add(LabelsOf(*peer), static_cast<double>(entry.rx_bytes()));
     tx_packets.Add(LabelsOf(*peer), static_cast<double>(entry.tx_packets()));
     rx_packets.Add(LabelsOf(*peer), static_cast<double>(entry.rx_packets()));
+    mtu.Add(LabelsOf(*peer), static_cast<double>(entry.path_mtu()));
   }
-  for (Family* family : {&tx_bytes, &rx_bytes, &tx_packets, &rx_packets}) {
+  for (Family* family : {&tx_bytes, &rx_bytes, &tx_packets, &rx_packets, &mtu}) {
     out.push_back(family->Take());
   }
 }

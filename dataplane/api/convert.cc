@@ -57,8 +57,9 @@ absl::StatusOr<NodeSpec> ReadNode(const v1::Node& node, std::string_view field) 
     }
     out.addresses.push_back(address);
   }
-  if (node.mtu() < 1280 || node.mtu() > 65475) {
-    return Invalid(fmt::format("{}.mtu", field), "{} is not within 1280-65475", node.mtu());
+  if (node.mtu() != 0 && (node.mtu() < 1280 || node.mtu() > 65475)) {
+    return Invalid(fmt::format("{}.mtu", field), "{} is neither 0 nor within 1280-65475",
+                   node.mtu());
   }
   if (node.mac1_key().size() != out.mac1_key.size()) {
     return Invalid(fmt::format("{}.mac1_key", field), "has {} bytes, not 32",
@@ -330,6 +331,24 @@ v1::GetStateResponse WriteState(const StateView& view) {
   return out;
 }
 
+namespace {
+
+v1::PathMtuState WriteState(PathMtuSearch::State state) {
+  switch (state) {
+    case PathMtuSearch::State::kBase:
+      return v1::PATH_MTU_STATE_BASE;
+    case PathMtuSearch::State::kSearching:
+      return v1::PATH_MTU_STATE_SEARCHING;
+    case PathMtuSearch::State::kComplete:
+      return v1::PATH_MTU_STATE_COMPLETE;
+    case PathMtuSearch::State::kError:
+      return v1::PATH_MTU_STATE_ERROR;
+  }
+  return v1::PATH_MTU_STATE_UNSPECIFIED;
+}
+
+}  // namespace
+
 v1::PeerCounters WriteTotals(const PeerTotals& totals) {
   v1::PeerCounters out;
   out.set_peer_id(totals.id.ToBytes());
@@ -338,6 +357,9 @@ v1::PeerCounters WriteTotals(const PeerTotals& totals) {
   out.set_rx_packets(totals.rx_packets);
   out.set_rx_bytes(totals.rx_bytes);
   out.set_last_rx_age_ms(Milliseconds(totals.last_rx_age));
+  out.set_path_mtu(totals.path_mtu.carries);
+  out.set_inner_mtu(totals.path_mtu.inner);
+  out.set_path_mtu_state(WriteState(totals.path_mtu.state));
   return out;
 }
 

@@ -18,6 +18,14 @@ namespace {
 
 namespace v1 = ::omni::dataplane::v1;
 
+class FakeUnderlay final : public Underlay {
+ public:
+  uint32_t LargestMtu() const override { return mtu; }
+  uint32_t MtuTowards(const IpAddress&) override { return mtu; }
+  bool TakeChange() override { return false; }
+  uint32_t mtu = 1500;
+};
+
 class FakeLink final : public LinkControl {
  public:
   absl::Status Apply(const LinkState&) override { return absl::OkStatus(); }
@@ -105,7 +113,8 @@ class ServiceTest : public ::testing::Test {
   std::string path_;
   MemoryWire wire_;
   FakeLink link_;
-  Hub hub_{link_};
+  FakeUnderlay underlay_;
+  Hub hub_{link_, underlay_};
   std::unique_ptr<Worker> worker_;
   std::unique_ptr<DataplaneService> service_;
   std::unique_ptr<UnixServer> server_;

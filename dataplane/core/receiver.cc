@@ -7,6 +7,7 @@
 #include "common/byte_order.h"
 #include "dataplane/core/ecn.h"
 #include "dataplane/core/inner_ip.h"
+#include "dataplane/core/too_big.h"
 
 namespace omni {
 
@@ -71,10 +72,15 @@ void Receiver::OpenPending(Instant now) {
   if (jobs_.empty()) return;
   aead_.Open(jobs_);
   for (size_t i = 0; i < jobs_.size(); ++i) Accept(jobs_[i], pending_[i], now);
-  if (!deliver_.empty()) port_.Write(deliver_, tables_.drops);
+  Deliver();
   jobs_.clear();
   pending_.clear();
+}
+
+void Receiver::Deliver() {
+  if (!deliver_.empty()) port_.Write(deliver_, tables_.drops);
   deliver_.clear();
+  reassembler_.Release();
 }
 
 void Receiver::Accept(const AeadJob& job, const Pending& pending, Instant now) {
@@ -92,7 +98,9 @@ void Receiver::Accept(const AeadJob& job, const Pending& pending, Instant now) {
   peer->activity->rx_bytes.Add(job.text_bytes);
   UpdatePeer(pending, *peer, verdict, now);
   if (job.text_bytes == 0) return;  // keepalive
-  AcceptInner({job.header + OMNI_DATA_OVERHEAD, job.text_bytes}, pending, *peer, now);
+  const std::span<uint8_t> packet = {job.header + OMNI_DATA_OVERHEAD, job.text_bytes};
+  if (packet[0] == OMNI_INNER_PIECE) return AcceptPiece(packet, pending, *peer, now);
+  AcceptInner(packet, pending.origin->traffic_class, pending.channel->peer, *peer, now);
 }
 
 void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::Verdict verdict,
@@ -105,30 +113,48 @@ void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::
   // Only the newest packet moves the endpoint: one that was delayed on the old way must not move it
   // back.
   if (verdict == ReplayWindow::Verdict::kNewest && peer.path != pending.origin->path) {
+    // Of a new way nothing is known.
+    if (!IsSameWay(peer.path, pending.origin->path)) peer.mtu.whole = PathMtu().whole;
     peer.path = pending.origin->path;
     events_.OnRoamed(pending.channel->peer, pending.channel->session, peer.path);
   }
 }
 
-void Receiver::AcceptInner(std::span<uint8_t> packet, const Pending& pending, PeerSlot& peer,
+void Receiver::AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer,
                            Instant now) {
-  const PeerIndex index = pending.channel->peer;
-  if (packet[0] < 16) {
-    if (packet.size() < sizeof(omni_inner_echo)) {
-      return tables_.drops.Count(DropReason::rx_inner_malformed);
-    }
-    if (packet[0] == OMNI_INNER_ECHO_REQUEST) return events_.OnEchoRequest(index, packet);
-    if (packet[0] == OMNI_INNER_ECHO_REPLY) return events_.OnEchoReply(index, packet, now);
+  if (reassembler_.is_full()) Deliver();
+  const auto whole =
+      reassembler_.Add(pending.channel->id, message, pending.origin->traffic_class, tables_.drops);
+  if (whole) AcceptInner(whole->packet, whole->traffic_class, pending.channel->peer, peer, now);
+}
+
+void Receiver::AcceptMessage(std::span<uint8_t> message, PeerIndex index, Instant now) {
+  if (message.size() < sizeof(omni_inner_echo)) {
     return tables_.drops.Count(DropReason::rx_inner_malformed);
   }
+  switch (message[0]) {
+    case OMNI_INNER_ECHO_REQUEST:
+    case OMNI_INNER_PROBE:
+      return events_.OnEchoRequest(index, message);
+    case OMNI_INNER_ECHO_REPLY:
+      return events_.OnEchoReply(index, message, now);
+    default:
+      return tables_.drops.Count(DropReason::rx_inner_malformed);
+  }
+}
+
+void Receiver::AcceptInner(std::span<uint8_t> packet, uint8_t traffic_class, PeerIndex index,
+                           PeerSlot& peer, Instant now) {
+  if (packet[0] < 16) return AcceptMessage(packet, index, now);
   const auto inner = ParseInner(packet);
   if (!inner) return tables_.drops.Count(DropReason::rx_inner_malformed);
   if (tables_.routes->Lookup(inner->source) != index) {
     return tables_.drops.Count(DropReason::rx_inner_source);
   }
-  const auto traffic_class = DecapsulateEcn(inner->traffic_class, pending.origin->traffic_class);
-  if (!traffic_class) return tables_.drops.Count(DropReason::rx_ecn);
-  if (*traffic_class != inner->traffic_class) SetTrafficClass(packet, *traffic_class);
+  const auto merged = DecapsulateEcn(inner->traffic_class, traffic_class);
+  if (!merged) return tables_.drops.Count(DropReason::rx_ecn);
+  if (*merged != inner->traffic_class) SetTrafficClass(packet, *merged);
+  if (inner->protocol == kProtocolTcp) ClampMss(packet, *inner, peer.mtu.limit);
   SetTime(peer.activity->last_data_rx, now);
   deliver_.push_back(packet);
 }

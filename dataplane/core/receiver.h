@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "dataplane/core/aead.h"
+#include "dataplane/core/pieces.h"
 #include "dataplane/core/port.h"
 #include "dataplane/core/tables.h"
 
@@ -46,7 +47,12 @@ class Receiver {
   // Activity, confirmation and roaming of an authentic packet that is no replay.
   void UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::Verdict verdict,
                   Instant now);
-  void AcceptInner(std::span<uint8_t> packet, const Pending& pending, PeerSlot& peer, Instant now);
+  // `traffic_class`: of the outer header.
+  void AcceptInner(std::span<uint8_t> packet, uint8_t traffic_class, PeerIndex index,
+                   PeerSlot& peer, Instant now);
+  void AcceptMessage(std::span<uint8_t> message, PeerIndex index, Instant now);
+  void AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer, Instant now);
+  void Deliver();
 
   WorkerTables& tables_;
   Aead& aead_;
@@ -55,6 +61,7 @@ class Receiver {
   std::vector<AeadJob> jobs_;
   std::vector<Pending> pending_;
   std::vector<std::span<uint8_t>> deliver_;
+  Reassembler reassembler_;
 };
 
 }  // namespace omni

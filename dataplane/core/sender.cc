@@ -6,6 +6,7 @@
 
 #include "common/byte_order.h"
 #include "common/status.h"
+#include "dataplane/core/too_big.h"
 
 namespace omni {
 namespace {
@@ -22,7 +23,12 @@ bool IsUsable(const SendSession* session, Instant now) {
 }  // namespace
 
 Sender::Sender(WorkerTables& tables, Aead& aead, UdpPort& port, WorkerEvents& events)
-    : tables_(tables), aead_(aead), port_(port), events_(events), arena_(kArenaBytes) {
+    : tables_(tables),
+      aead_(aead),
+      port_(port),
+      events_(events),
+      arena_(kArenaBytes),
+      scratch_(kMaxInnerPacket) {
   trains_.reserve(kMaxJobs);
   jobs_.reserve(kMaxJobs);
 }
@@ -46,8 +52,8 @@ void Sender::Encapsulate(PeerSlot& slot, const HostPacket& packet, const InnerPa
   const Segmenter& segmenter = std::get<Segmenter>(made);
   const auto& channels = slot.session->channels;
   SendChannel& channel = *channels[inner.flow_hash % channels.size()];
-  if (segmenter.SegmentBytes(0) + OMNI_DATA_OVERHEAD > Train::kMaxBytes) {
-    return tables_.drops.Count(DropReason::tx_too_big, segmenter.count());
+  if (segmenter.SegmentBytes(0) > slot.mtu.whole) {
+    return EncapsulateLarge(slot, packet, inner, segmenter, now);
   }
   if (channel.counter.value() + segmenter.count() > OMNI_REJECT_AFTER_MESSAGES) {
     return tables_.drops.Count(DropReason::tx_counter_limit, segmenter.count());
@@ -57,12 +63,16 @@ void Sender::Encapsulate(PeerSlot& slot, const HostPacket& packet, const InnerPa
     const auto text = static_cast<uint32_t>(segmenter.SegmentBytes(i));
     uint8_t* header = Reserve(slot.path, inner.traffic_class, text + OMNI_DATA_OVERHEAD);
     segmenter.Write(i, header + OMNI_DATA_OVERHEAD);
+    if (inner.protocol == kProtocolTcp && segmenter.count() == 1) {
+      ClampMss({header + OMNI_DATA_OVERHEAD, text}, inner, slot.mtu.limit);
+    }
     Number(channel, header, text);
     bytes += text;
   }
   slot.activity->tx_packets.Add(segmenter.count());
   slot.activity->tx_bytes.Add(bytes);
   SetTime(slot.activity->last_tx, now);
+  if (segmenter.SegmentBytes(0) > kSmallInner) SetTime(slot.activity->last_large_tx, now);
 }
 
 void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Instant now) {
@@ -78,6 +88,20 @@ void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Insta
   }
   if (!slot->path.remote.is_set()) return tables_.drops.Count(DropReason::tx_no_endpoint);
   Encapsulate(*slot, packet, InnerPacket{}, now);
+}
+
+void Sender::SendProbe(PeerIndex peer, std::span<const uint8_t> message, Instant now) {
+  PeerSlot* slot = tables_.FindPeer(peer);
+  if (slot == nullptr || !IsUsable(slot->session.get(), now) || !slot->path.remote.is_set()) return;
+  SendChannel& channel = *slot->session->channels[0];
+  if (channel.counter.value() >= OMNI_REJECT_AFTER_MESSAGES) return;
+  const auto bytes = static_cast<uint32_t>(message.size());
+  uint8_t* header = Reserve(slot->path, 0, bytes + OMNI_DATA_OVERHEAD);
+  std::memcpy(header + OMNI_DATA_OVERHEAD, message.data(), bytes);
+  Number(channel, header, bytes);
+  slot->activity->tx_packets.Add(1);
+  slot->activity->tx_bytes.Add(bytes);
+  SetTime(slot->activity->last_tx, now);
 }
 
 void Sender::Keep(PeerSlot& slot, const HostPacket& packet, Instant now) {

@@ -38,8 +38,12 @@ class WorkerEvents {
   virtual void OnHandshakeWanted(PeerIndex peer) = 0;
   virtual void OnConfirmed(SessionHandle session) = 0;
   virtual void OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) = 0;
+  // An echo request or a probe.
   virtual void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) = 0;
   virtual void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) = 0;
+  // A packet of the host that was dropped because more than `mtu` bytes do not pass; it may be
+  // answered.
+  virtual void OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) = 0;
   // A datagram that is no session data; not yet judged.
   virtual void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) = 0;
   // Session data for a channel of another worker.

@@ -20,6 +20,7 @@ class NoEvents final : public WorkerEvents {
   void OnRoamed(PeerIndex, SessionHandle, const UdpPath&) override {}
   void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
   void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
+  void OnTooBig(std::span<const uint8_t>, uint32_t) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
   void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
 };
@@ -41,6 +42,7 @@ struct Loop {
     tables.peers.resize(1);
     tables.peers[0].activity = std::make_shared<PeerActivity>();
     tables.peers[0].path = {.remote = from};
+    tables.peers[0].mtu = {.whole = Train::kMaxBytes - OMNI_DATA_OVERHEAD};
     tables.peers[0].session = session;
   }
 

@@ -21,8 +21,11 @@ inline constexpr size_t kTcpSequence = 4;
 inline constexpr size_t kTcpFlags = 13;
 inline constexpr size_t kTcpChecksum = 16;
 inline constexpr uint8_t kTcpFin = 0x01;
+inline constexpr uint8_t kTcpSyn = 0x02;
+inline constexpr uint8_t kTcpRst = 0x04;
 inline constexpr uint8_t kTcpPsh = 0x08;
 inline constexpr uint8_t kTcpAck = 0x10;
+inline constexpr uint8_t kTcpUrg = 0x20;
 inline constexpr uint8_t kTcpCwr = 0x80;
 
 // The number at `at`, in the byte order of T (Be16, Be32).

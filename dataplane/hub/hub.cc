@@ -162,7 +162,7 @@ void Hub::RebuildRoutes() {
 }
 
 LinkState Hub::WantedLink(const NodeSpec& node) const {
-  LinkState wanted{.addresses = node.addresses, .mtu = node.mtu};
+  LinkState wanted{.addresses = node.addresses, .mtu = TunMtu(node)};
   const auto on_link = [&](const IpPrefix& prefix) {
     return std::ranges::any_of(node.addresses, [&](const InterfaceAddress& own) {
       return own.length <= prefix.length &&
@@ -190,6 +190,7 @@ void Hub::ApplyLink(const LinkState& wanted) {
 void Hub::RestoreLink() {
   const std::lock_guard change_lock(change_mutex_);
   std::unique_lock lock(mutex_);
+  if (generation_ == 0) return;  // nothing is wanted yet
   const LinkState wanted = WantedLink(node_);
   lock.unlock();
   ApplyLink(wanted);
@@ -221,6 +222,8 @@ std::vector<PeerTotals> Hub::GetPeerTotals(Instant now) const {
       totals.rx_packets += activity->rx_packets.value();
       totals.rx_bytes += activity->rx_bytes.value();
     }
+    totals.path_mtu = {
+        .carries = peer->mtu.carries(), .inner = peer->published.whole, .state = peer->mtu.state()};
     totals.last_rx_age = std::max(Duration::zero(), now - TrafficOf(*peer).last_rx);
   }
   return out;
@@ -228,11 +231,13 @@ std::vector<PeerTotals> Hub::GetPeerTotals(Instant now) const {
 
 void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker) {
   const bool moved = peer.path.remote != path.remote;
+  const bool new_way = !IsSameWay(peer.path, path);
   peer.path = path;
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     if (i == except_worker) continue;
     workers_[i]->mailbox().Post([index = peer.index, path](Worker& w) { w.SetPath(index, path); });
   }
+  if (new_way) RestartPathMtu(peer);
   if (moved) Emit(EndpointChangedEvent{.peer = peer.spec.id, .endpoint = path.remote});
 }
 
@@ -270,10 +275,14 @@ void Hub::Roamed(uint32_t worker, PeerIndex index, SessionHandle handle, const U
   }
 }
 
-void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt) {
+void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt, Instant now) {
   const std::lock_guard lock(mutex_);
   Peer* peer = FindPeer(index);
   if (peer == nullptr) return;
+  if (const auto probe = peer->probes.extract(token); !probe.empty()) {
+    SendProbes(*peer, peer->mtu.Answered(probe.mapped(), rtt, now));
+    return PublishPathMtu(*peer);
+  }
   const auto asked = peer->echoes.extract(token);
   if (asked.empty()) return;
   Emit(EchoReplyEvent{.peer = peer->spec.id, .token = asked.mapped(), .rtt = rtt});

@@ -21,8 +21,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dataplane/hub/link.h"
+#include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
 #include "dataplane/hub/state.h"
+#include "dataplane/hub/underlay.h"
 #include "dataplane/worker/worker.h"
 
 namespace omni {
@@ -42,8 +44,8 @@ inline constexpr Duration kHandshakeRetry = std::chrono::seconds(5);
 
 class Hub final : public WorkerReports {
  public:
-  // `link` and the workers outlive the hub's use; workers are set before they run.
-  explicit Hub(LinkControl& link) : link_(link) {}
+  // `link`, `underlay` and the workers outlive the hub's use; workers are set before they run.
+  Hub(LinkControl& link, Underlay& underlay) : link_(link), underlay_(underlay) {}
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
 
   // Where events go while a controller listens. Called with the hub's lock held: it only queues.
@@ -74,7 +76,7 @@ class Hub final : public WorkerReports {
   void HandshakeWanted(PeerIndex peer, Instant now) override;
   void Confirmed(SessionHandle session) override;
   void Roamed(uint32_t worker, PeerIndex peer, SessionHandle session, const UdpPath& path) override;
-  void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) override;
+  void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt, Instant now) override;
   std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram,
                                      const Endpoint& from) override;
   void Failed(const std::string& cause) override;
@@ -103,6 +105,10 @@ class Hub final : public WorkerReports {
     Instant last_handshake_event;
     Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
     std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
+    PathMtuSearch mtu;
+    bool mtu_is_stale = true;             // the underlay was not asked since something changed
+    PathMtu published;                    // what the workers were told
+    std::map<uint64_t, uint32_t> probes;  // wire token -> size with the outer headers
   };
 
   // All below with the lock held.
@@ -119,6 +125,12 @@ class Hub final : public WorkerReports {
   void SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker);
   void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
   void TickPeer(Peer& peer, Instant now);
+  void RestartPathMtu(Peer& peer);
+  void TickPathMtu(Peer& peer, Instant now);
+  void SendProbes(Peer& peer, const std::vector<uint32_t>& sizes);
+  void PublishPathMtu(Peer& peer);
+  uint32_t LargestFor(const Peer& peer, uint32_t interface_mtu) const;
+  uint32_t TunMtu(const NodeSpec& node) const;
   void AskForHandshake(Peer& peer, HandshakeReason reason, Instant now);
   bool Emit(ControllerEvent event);
   Peer* FindPeer(const NodeId& id);
@@ -135,6 +147,8 @@ class Hub final : public WorkerReports {
   std::mutex change_mutex_;  // held over a whole change of the desired state; taken before mutex_
   mutable std::mutex mutex_;
   LinkControl& link_;
+  Underlay& underlay_;
+  int lookups_left_ = 0;  // of the underlay, in this tick
   std::vector<Worker*> workers_;
   Sink sink_;
   uint64_t sink_number_ = 0;

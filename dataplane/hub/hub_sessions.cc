@@ -16,6 +16,8 @@ namespace {
 
 // LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
 constexpr size_t kMaxEchoes = 1024;
+// LIMIT: some 50 microseconds each, with the lock held.
+constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
 
 }  // namespace
@@ -195,9 +197,16 @@ void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
 // timers
 
 void Hub::Tick(Instant now) {
-  if (link_.TakeReset()) RestoreLink();
+  const bool reset = link_.TakeReset();
+  const uint32_t before = underlay_.LargestMtu();
+  const bool changed = underlay_.TakeChange();
+  if (reset || underlay_.LargestMtu() != before) RestoreLink();
   const std::lock_guard lock(mutex_);
-  for (auto& [id, peer] : peers_) TickPeer(*peer, now);
+  lookups_left_ = kLookupsPerTick;
+  for (auto& [id, peer] : peers_) {
+    peer->mtu_is_stale |= changed;
+    TickPeer(*peer, now);
+  }
 }
 
 void Hub::TickPeer(Peer& peer, Instant now) {
@@ -225,6 +234,7 @@ void Hub::TickPeer(Peer& peer, Instant now) {
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
+  TickPathMtu(peer, now);
 }
 
 void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
@@ -243,6 +253,7 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) {
   for (const auto& activity : peer.activity) {
     later(out.last_tx, activity->last_tx);
     later(out.last_data_tx, activity->last_data_tx);
+    later(out.last_large_tx, activity->last_large_tx);
     later(out.last_rx, activity->last_rx);
     later(out.last_data_rx, activity->last_data_rx);
   }

@@ -13,6 +13,15 @@ namespace {
 
 using omni::testing::MakePacket;
 
+class FakeUnderlay final : public Underlay {
+ public:
+  uint32_t LargestMtu() const override { return mtu; }
+  uint32_t MtuTowards(const IpAddress&) override { return mtu; }
+  bool TakeChange() override { return std::exchange(mtu, next) != next; }
+  uint32_t mtu = 1500;
+  uint32_t next = 1500;
+};
+
 class FakeLink final : public LinkControl {
  public:
   absl::Status Apply(const LinkState& wanted) override {
@@ -44,7 +53,7 @@ NodeSpec Node(const char* address) {
 
 // A hub with one worker.
 struct HubNode {
-  HubNode(MemoryWire& wire, const Endpoint& own) : hub(link) {
+  HubNode(MemoryWire& wire, const Endpoint& own) : hub(link, underlay) {
     auto udp_port = std::make_unique<MemoryUdpPort>(wire, own);
     auto tun_port = std::make_unique<MemoryTunPort>();
     tun = tun_port.get();
@@ -73,6 +82,7 @@ struct HubNode {
   }
 
   FakeLink link;
+  FakeUnderlay underlay;
   Hub hub;
   MemoryTunPort* tun = nullptr;
   std::unique_ptr<Worker> worker;
@@ -264,6 +274,8 @@ TEST_F(HubTest, ASessionExpiresAndItsChannelsAreGone) {
 TEST_F(HubTest, APassiveKeepaliveIsSentOnceAndNotAnswered) {
   Connect();
   Advance(1s);
+  SendFromA();
+  Advance(20s);  // the search for the path MTU is over
   const auto sent = [&](HubNode& node) { return node.hub.GetPeerTotals(now_)[0].tx_packets; };
   const uint64_t before_a = sent(a_);
   const uint64_t before_b = sent(b_);
@@ -275,7 +287,8 @@ TEST_F(HubTest, APassiveKeepaliveIsSentOnceAndNotAnswered) {
 
 TEST_F(HubTest, AsksForAHandshakeWhenNothingComesBack) {
   Connect();
-  Advance(1s);
+  SendFromA();
+  Advance(20s);  // the search for the path MTU is over
   a_.tun->from_host.push_back({MakePacket({}, {}), {}});
   a_.worker->RunOnce(now_);
   wire_.queues[endpoint_b_].clear();  // lost
@@ -394,6 +407,46 @@ TEST_F(HubTest, WithoutAControllerControlDatagramsAreCountedAndTrafficGoesOn) {
   EXPECT_EQ(a_.hub.PacketIn({}, endpoint_b_), DropReason::rx_control_queue);
   SendFromA();
   EXPECT_EQ(b_.tun->to_host.size(), 1U);
+}
+
+TEST_F(HubTest, FindsThePathMtuWhenThereIsTrafficAndForgetsItWhenThePeerMoves) {
+  const auto mtu = [&] { return a_.hub.GetPeerTotals(now_)[0].path_mtu; };
+  wire_.largest = 1400 - 28;
+  Connect();
+  Advance(10s);
+  EXPECT_EQ(mtu().state, PathMtuSearch::State::kBase);  // nobody has sent anything
+  SendFromA();
+  Advance(10s);
+  EXPECT_EQ(mtu().state, PathMtuSearch::State::kComplete);
+  EXPECT_EQ(mtu().carries, 1400U);
+  EXPECT_EQ(mtu().inner, 1340U);
+  const auto packet = MakePacket({}, omni::testing::MakePayload(1340 - 28));
+  a_.tun->from_host = {{packet, {}}};
+  Settle();
+  EXPECT_EQ(b_.tun->to_host.back(), packet);
+  // b's next packet comes from elsewhere.
+  b_.tun->from_host.push_back(
+      {MakePacket({.source = "10.77.0.2", .destination = "10.77.0.1"}, {}), {}});
+  b_.worker->RunOnce(now_);
+  wire_.queues[endpoint_a_].front().from = *Endpoint::Parse("[2001:db8::5]:5");
+  a_.worker->RunOnce(now_);
+  EXPECT_EQ(mtu().state, PathMtuSearch::State::kBase);
+  EXPECT_EQ(mtu().inner, 1200U);
+}
+
+TEST_F(HubTest, TheTunFollowsTheLargestInterfaceUnlessItsMtuIsSet) {
+  StateChange change{.generation = 2, .base_generation = 1, .node = Node("10.77.0.1/24")};
+  change.node->mtu = 0;
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  EXPECT_EQ(a_.link.state.mtu, 1440U);
+  a_.underlay.next = 9000;
+  a_.hub.Tick(now_);
+  EXPECT_EQ(a_.link.state.mtu, 8940U);
+  change = {.generation = 3, .base_generation = 2, .node = Node("10.77.0.1/24")};
+  ASSERT_TRUE(a_.hub.ApplyState(change).ok());
+  a_.underlay.next = 1500;
+  a_.hub.Tick(now_);
+  EXPECT_EQ(a_.link.state.mtu, 1420U);
 }
 
 TEST_F(HubTest, AnEchoNeedsASessionAndItsTokenComesBack) {

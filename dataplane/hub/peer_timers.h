@@ -15,6 +15,7 @@ namespace omni {
 struct PeerTraffic {
   Instant last_tx;
   Instant last_data_tx;
+  Instant last_large_tx;
   Instant last_rx;
   Instant last_data_rx;
 };

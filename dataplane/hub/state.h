@@ -15,6 +15,7 @@
 #include "common/node_id.h"
 #include "common/secret.h"
 #include "dataplane/core/channel.h"
+#include "dataplane/hub/path_mtu.h"
 
 namespace omni {
 
@@ -90,6 +91,12 @@ struct StateView {
   std::vector<PeerView> peers;
 };
 
+struct PathMtuView {
+  uint32_t carries = 0;  // with the outer headers
+  uint32_t inner = 0;
+  PathMtuSearch::State state = PathMtuSearch::State::kBase;
+};
+
 struct PeerTotals {
   NodeId id;
   uint64_t tx_packets = 0;
@@ -97,6 +104,7 @@ struct PeerTotals {
   uint64_t rx_packets = 0;
   uint64_t rx_bytes = 0;
   Duration last_rx_age{};
+  PathMtuView path_mtu;
 };
 
 // What the controller is told.

@@ -23,7 +23,10 @@ struct WireDatagram {
 class MemoryWire {
  public:
   std::map<Endpoint, std::deque<WireDatagram>> queues;
-  void Put(WireDatagram datagram) { queues[datagram.to].push_back(std::move(datagram)); }
+  size_t largest = SIZE_MAX;  // UDP payload; what is larger is lost without a word
+  void Put(WireDatagram datagram) {
+    if (datagram.bytes.size() <= largest) queues[datagram.to].push_back(std::move(datagram));
+  }
 };
 
 class MemoryUdpPort final : public UdpPort {

@@ -38,10 +38,16 @@ absl::Status Configure(int fd, int family) {
   if (family == AF_INET) {
     RETURN_IF_ERROR(SetOption(fd, SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO"));
     RETURN_IF_ERROR(SetOption(fd, SOL_IP, IP_RECVTOS, 1, "IP_RECVTOS"));
+    // DF on everything, and no word of the kernel's path MTU: it believes any ICMP. EMSGSIZE then
+    // means the interface itself.
+    RETURN_IF_ERROR(SetOption(fd, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, "IP_MTU_DISCOVER"));
   } else {
     RETURN_IF_ERROR(SetOption(fd, SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY"));
     RETURN_IF_ERROR(SetOption(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO"));
     RETURN_IF_ERROR(SetOption(fd, SOL_IPV6, IPV6_RECVTCLASS, 1, "IPV6_RECVTCLASS"));
+    RETURN_IF_ERROR(
+        SetOption(fd, SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE, "IPV6_MTU_DISCOVER"));
+    RETURN_IF_ERROR(SetOption(fd, SOL_IPV6, IPV6_DONTFRAG, 1, "IPV6_DONTFRAG"));
   }
   return SetOption(fd, SOL_UDP, UDP_GRO, 1, "UDP_GRO");
 }

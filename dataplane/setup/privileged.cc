@@ -13,12 +13,13 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   RETURN_IF_ERROR(LookupUser(options.user).status());
   ASSIGN_OR_RETURN(auto tun, KernelTunPort::Open(options.tun, options.workers));
   ASSIGN_OR_RETURN(auto link, NetlinkLink::Open(options.tun));
+  ASSIGN_OR_RETURN(auto underlay, NetlinkUnderlay::Open(options.tun));
   ASSIGN_OR_RETURN(auto udp, KernelUdpPort::Bind(options.listen_port, options.workers));
   ASSIGN_OR_RETURN(auto listener,
                    UnixListener::Open({.path = options.socket, .group = controller_user.gid}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
-  return Privileged{std::move(tun), std::move(udp), std::move(link), std::move(listener),
-                    std::move(controller_user)};
+  return Privileged{std::move(tun),      std::move(udp),      std::move(link),
+                    std::move(underlay), std::move(listener), std::move(controller_user)};
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options) {

@@ -14,6 +14,7 @@
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
 #include "dataplane/setup/netlink_link.h"
+#include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
 
 namespace omni {
@@ -22,6 +23,7 @@ struct Privileged {
   KernelTunPort::Device tun;
   std::vector<KernelUdpPort::Sockets> udp;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<NetlinkUnderlay> underlay;
   UnixListener listener;
   User controller_user;
 };

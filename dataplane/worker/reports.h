@@ -21,7 +21,7 @@ class WorkerReports {
   // heard; the session never does.
   virtual void Roamed(uint32_t worker, PeerIndex peer, SessionHandle session,
                       const UdpPath& path) = 0;
-  virtual void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt) = 0;
+  virtual void EchoReplied(PeerIndex peer, uint64_t token, Duration rtt, Instant now) = 0;
   // Empty when the controller's queue took the datagram, else why not.
   virtual std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram,
                                              const Endpoint& from) = 0;

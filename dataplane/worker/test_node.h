@@ -18,7 +18,9 @@ class RecordedReports final : public WorkerReports {
   void Roamed(uint32_t, PeerIndex, SessionHandle, const UdpPath& path) override {
     roamed.push_back(path.remote);
   }
-  void EchoReplied(PeerIndex, uint64_t token, Duration) override { echoes.push_back(token); }
+  void EchoReplied(PeerIndex, uint64_t token, Duration, Instant) override {
+    echoes.push_back(token);
+  }
   std::optional<DropReason> PacketIn(std::span<const uint8_t> datagram, const Endpoint&) override {
     packets_in.emplace_back(datagram.begin(), datagram.end());
     return std::nullopt;
@@ -109,6 +111,7 @@ class ConnectedPair {
     node.worker->AddPeer(kOther, std::make_shared<PeerActivity>());
     node.worker->SetRoutes(std::make_shared<RouteTable>(routes));
     node.worker->SetPath(kOther, {.remote = other});
+    node.worker->SetPathMtu(kOther, {.remote = other}, {.whole = 65535});
     node.worker->AddChannel(std::move(in));
     node.worker->SetSession(kOther, std::move(session));
   }

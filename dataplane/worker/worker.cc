@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "common/byte_order.h"
+#include "dataplane/core/too_big.h"
 
 namespace omni {
 
@@ -18,6 +19,8 @@ Worker::Worker(Parts parts)
       inbound_(parts_.workers) {
   tables_.worker = parts_.index;
   tables_.workers = parts_.workers;
+  echo_.reserve(kTooBigBytes);
+  icmp_.reserve(TunPort::kHeadroom + kTooBigBytes);
 }
 
 void Worker::Run() {
@@ -131,7 +134,17 @@ void Worker::RemovePeer(PeerIndex index) {
 }
 
 void Worker::SetPath(PeerIndex index, const UdpPath& path) {
-  if (PeerSlot* slot = tables_.FindPeer(index)) slot->path = path;
+  PeerSlot* slot = tables_.FindPeer(index);
+  if (slot == nullptr) return;
+  if (!IsSameWay(slot->path, path)) slot->mtu.whole = PathMtu().whole;
+  slot->path = path;
+}
+
+void Worker::SetPathMtu(PeerIndex index, const UdpPath& path, const PathMtu& mtu) {
+  PeerSlot* slot = tables_.FindPeer(index);
+  if (slot == nullptr || !IsSameWay(slot->path, path)) return;
+  slot->mtu = mtu;
+  slot->mtu.whole = std::min(mtu.whole, Train::kMaxBytes - OMNI_DATA_OVERHEAD);
 }
 
 void Worker::AddChannel(std::shared_ptr<ReceiveChannel> channel) {
@@ -148,16 +161,26 @@ void Worker::SendKeepalive(PeerIndex index) {
   sender_.Flush();
 }
 
-void Worker::SendEcho(PeerIndex index, uint64_t token, uint32_t padding) {
+void Worker::WriteEcho(uint8_t type, uint64_t token, size_t bytes) {
   omni_inner_echo echo{};
-  echo.type = OMNI_INNER_ECHO_REQUEST;
+  echo.type = type;
   const Le64 wire_token(token);
   const Le64 stamp(static_cast<uint64_t>(now_.time_since_epoch().count()));
   std::memcpy(echo.token, &wire_token, sizeof(wire_token));
   std::memcpy(echo.stamp, &stamp, sizeof(stamp));
-  echo_.assign(sizeof(echo) + padding, 0);
+  echo_.assign(bytes, 0);
   std::memcpy(echo_.data(), &echo, sizeof(echo));
+}
+
+void Worker::SendEcho(PeerIndex index, uint64_t token, uint32_t padding) {
+  WriteEcho(OMNI_INNER_ECHO_REQUEST, token, sizeof(omni_inner_echo) + padding);
   sender_.SendMessage(index, echo_, now_);
+  sender_.Flush();
+}
+
+void Worker::SendProbe(PeerIndex index, uint64_t token, uint32_t bytes) {
+  WriteEcho(OMNI_INNER_PROBE, token, std::max<size_t>(bytes, sizeof(omni_inner_echo)));
+  sender_.SendProbe(index, echo_, now_);
   sender_.Flush();
 }
 
@@ -176,6 +199,7 @@ void Worker::OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path
 }
 
 void Worker::OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) {
+  if (message[0] == OMNI_INNER_PROBE) message = message.first(sizeof(omni_inner_echo));
   echo_.assign(message.begin(), message.end());
   echo_[0] = OMNI_INNER_ECHO_REPLY;
   sender_.SendMessage(peer, echo_, now_);
@@ -190,7 +214,15 @@ void Worker::OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Insta
   std::memcpy(&stamp, echo.stamp, sizeof(stamp));
   const auto now_ns = static_cast<uint64_t>(now.time_since_epoch().count());
   if (stamp.value() > now_ns) return;  // not one of ours; the hub would not know the token either
-  parts_.reports->EchoReplied(peer, token.value(), Duration(now_ns - stamp.value()));
+  parts_.reports->EchoReplied(peer, token.value(), Duration(now_ns - stamp.value()), now);
+}
+
+void Worker::OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) {
+  WriteTooBig(packet, mtu, echo_);
+  icmp_.resize(TunPort::kHeadroom + echo_.size());
+  std::copy(echo_.begin(), echo_.end(), icmp_.begin() + TunPort::kHeadroom);
+  const std::span<uint8_t> message = std::span(icmp_).subspan(TunPort::kHeadroom);
+  parts_.tun->Write({&message, 1}, tables_.drops);
 }
 
 void Worker::OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) {

@@ -69,8 +69,12 @@ class Worker final : public WorkerEvents {
   void RemoveChannel(ChannelId id) { tables_.channels.erase(id); }
   void SetSession(PeerIndex index, std::shared_ptr<const SendSession> session);
   void SendKeepalive(PeerIndex index);
+  // As long as the peer is where `path` says: what was found of another way is of no use.
+  void SetPathMtu(PeerIndex index, const UdpPath& path, const PathMtu& mtu);
   // An echo request of 24 + padding bytes; `token` comes back in EchoReplied().
   void SendEcho(PeerIndex index, uint64_t token, uint32_t padding);
+  // A probe that is `bytes` long as an inner packet; answered as an echo is.
+  void SendProbe(PeerIndex index, uint64_t token, uint32_t bytes);
   void SendControl(const Endpoint& to, std::span<const uint8_t> datagram);
 
  private:
@@ -85,6 +89,8 @@ class Worker final : public WorkerEvents {
   unsigned Round(unsigned ready, Instant now);
   bool ReceiveTurn(Instant now);
   bool SendTurn(Instant now);
+  // Fills echo_.
+  void WriteEcho(uint8_t type, uint64_t token, size_t bytes);
   void TakeHandovers(Instant now);
   void WakeSiblings();
   unsigned Wait(int epoll);
@@ -94,6 +100,7 @@ class Worker final : public WorkerEvents {
   void OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) override;
   void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) override;
   void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) override;
+  void OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) override;
   void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) override;
   void OnHandover(uint32_t worker, std::span<const uint8_t> datagram,
                   const ReceivedDatagram& origin) override;
@@ -109,6 +116,7 @@ class Worker final : public WorkerEvents {
   std::vector<HandoverRing> inbound_;  // by the index of the worker that writes
   uint64_t handed_over_ = 0;           // bit per sibling that must be woken
   std::vector<uint8_t> echo_;          // scratch for echo messages
+  std::vector<uint8_t> icmp_;          // scratch for messages to the host, headroom in front
   Instant now_;
   std::atomic<bool> stop_ = false;
 };

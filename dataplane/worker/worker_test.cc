@@ -411,12 +411,6 @@ TEST_F(WorkerTest, KeepsOrderAndContentUnderRandomTraffic) {
   EXPECT_EQ(pair_.b.tun->to_host, sent);
 }
 
-TEST_F(WorkerTest, CountsAPacketThatNoDatagramHolds) {
-  pair_.a.tun->from_host = {{MakePacket({}, MakePayload(65'200)), {}}};
-  pair_.a.worker->RunOnce(pair_.now);
-  EXPECT_EQ(pair_.a.drops(DropReason::tx_too_big), 1U);
-}
-
 TEST(TwoWorkers, HandOverWhatCameToTheWrongOneAndCountWhatDoesNotFit) {
   MemoryWire wire;
   const Endpoint own = *Endpoint::Parse("192.0.2.2:2");

@@ -30,12 +30,15 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
 
     up = commands.add_parser("up", help="stand machines up")
-    up.add_argument("topology", help="pair, star or nat")
+    up.add_argument("topology", help="pair, star, routed or nat")
     up.add_argument("arguments", nargs="*", metavar="ARGUMENT",
                     help="number of nodes of a star; kinds of access of nat: " +
                     ", ".join(KINDS) + ", cgnat+KIND, same")
     up.add_argument("--name", help="of the lab, [a-z0-9]; the topology's by default")
     up.add_argument("--build", default="build/release", help="where the programs were built")
+    up.add_argument("--wire", metavar="WORDS", help="faults of a pair's cable: loss=0.01 "
+                    "delay_ms=20 jitter_ms=5 reorder=0.1 duplicate=0.1 corrupt=0.01 rate_mbit=100 "
+                    "queue=1000 mtu=1280; others later: echo WORDS > /run/omni-lab/LAB/wire")
     up.add_argument("--underlay", choices=("v4", "v6"), default="v4",
                     help="family of the peers' endpoints")
     up.add_argument("--workers", type=int, default=0, help="of each dataplane")
@@ -59,9 +62,10 @@ def _parser():
 
 
 def _up(arguments):
-    lab = Lab.up(Options(topology=arguments.topology, arguments=arguments.arguments, name=arguments.name,
-                         build=arguments.build, underlay=arguments.underlay,
-                         workers=arguments.workers, log_level=arguments.log_level))
+    lab = Lab.up(Options(topology=arguments.topology, arguments=arguments.arguments,
+                         name=arguments.name, build=arguments.build, wire=arguments.wire,
+                         underlay=arguments.underlay, workers=arguments.workers,
+                         log_level=arguments.log_level))
     _print([lab])
 
 

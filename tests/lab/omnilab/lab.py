@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from . import config, process, shell, topology as topologies
 from .errors import LabError
 from .node import Node
+from .waiting import wait_for
 
 ROOT = "/run/omni-lab"
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
@@ -28,6 +29,7 @@ class Options:
     arguments: tuple = ()  # of the topology, as text
     name: str = None           # None: the topology's
     build: str = "build/release"
+    wire: str = None           # faults of a pair's cable, in the words of omni-lab-wire
     underlay: str = "v4"       # family of the configured endpoints
     session: dict = field(default_factory=dict)  # the configuration's [session]
     workers: int = 0           # of each dataplane; 0: its own choice
@@ -80,7 +82,7 @@ class Lab:
         try:
             with open(f"{lab.directory}/lab.json", "w", encoding="utf-8") as file:
                 json.dump({"build": options.build, "topology": topology.to_json()}, file)
-            topologies.build(topology)
+            topologies.build(topology, lab.wire(options.wire) if options.wire is not None else None)
             lab.configure(options)
             if options.start:
                 lab.start(options)
@@ -98,6 +100,25 @@ class Lab:
         except (FileNotFoundError, ValueError):
             raise LabError(f"lab {name}: is not up") from None
         return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"])
+
+    def wire(self, faults):
+        """What makes the cable of a pair."""
+        control, log = f"{self.directory}/wire", f"{self.directory}/wire.log"
+
+        def make(*ends):
+            os.mkfifo(control)
+            child = process.start([f"{self.build}/bin/omni-lab-wire", *ends, control,
+                                   *faults.split()], log, f"{self.directory}/wire.pid")
+            wait_for(lambda: child.poll() is not None or "ready" in process.tail(log), 10,
+                     "the wire")
+            if child.poll() is not None:
+                raise LabError(f"omni-lab-wire ended:{process.tail(log)}")
+        return make
+
+    def set_wire(self, faults):
+        """Other faults from now on."""
+        with open(f"{self.directory}/wire", "w", encoding="utf-8") as control:
+            control.write(faults + "\n")
 
     def configure(self, options):
         secret = secrets.token_hex(16)
@@ -135,6 +156,9 @@ class Lab:
             if namespace in existing:
                 for pid in shell.run("ip", "netns", "pids", namespace).stdout.split():
                     process.end(int(pid))
+        wire = process.live_pid(f"{self.directory}/wire.pid")
+        if wire is not None:
+            process.end(wire)
         topologies.remove(self.topology, existing)
         shutil.rmtree(self.directory)
 

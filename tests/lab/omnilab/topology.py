@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is connected to whom: plans of namespaces and links, and their making.
 
-    pair        n1 eth0 ------- eth0 n2
+    pair        n1 eth0 ------- eth0 n2     or, with faults:  n1 eth0 - omni-lab-wire - eth0 n2
 
     star N      n1 eth0 --+
                 n2 eth0 --+-- br0 (in a namespace "switch" of its own)
                 nN eth0 --+
+
+    routed MTU  n1 eth0 --- to1 r to2 --- eth0 n2     cables of 1,500 bytes, or of MTU; see routed.py
 
     nat A B...  an internet with one node behind each kind of access; see nat.py
 
@@ -15,7 +17,7 @@ In all of them, every node is a peer of every other. In pair and star, underlay 
 """
 from dataclasses import asdict, dataclass, field
 
-from . import nat
+from . import nat, routed
 from .errors import LabError
 from .shell import ip_batch, run
 
@@ -45,7 +47,8 @@ class Topology:
     kind: str
     nodes: list
     switch: str = ""  # namespace of the bridge, when there is one
-    routers: list = field(default_factory=list)  # namespaces between nodes and switch
+    routers: list = field(default_factory=list)  # namespaces between nodes, or nodes and switch
+    mtu: int = routed.ETHERNET                   # of the cables, in "routed"
 
     @property
     def namespaces(self):
@@ -53,13 +56,13 @@ class Topology:
             ([self.switch] if self.switch else [])
 
     def to_json(self):
-        return {"kind": self.kind, "switch": self.switch, "routers": self.routers,
+        return {"kind": self.kind, "switch": self.switch, "routers": self.routers, "mtu": self.mtu,
                 "nodes": [asdict(n) for n in self.nodes]}
 
     @staticmethod
     def from_json(value):
         return Topology(value["kind"], [NodePlan(**n) for n in value["nodes"]], value["switch"],
-                        value["routers"])
+                        value["routers"], value["mtu"])
 
 
 def _count(kind, arguments, default, largest):
@@ -79,8 +82,11 @@ def plan(kind, lab, arguments=()):
         nodes = [NodePlan(f"n{i}", f"{prefix}-n{i}", i, access.underlay(i), vars(access))
                  for i, access in enumerate(accesses, 1)]
         return Topology(kind, nodes, f"{prefix}-internet", nat.routers(prefix, accesses))
+    if kind == "routed":
+        nodes = [NodePlan(f"n{i}", f"{prefix}-n{i}", i, routed.underlay(i)) for i in (1, 2)]
+        return Topology(kind, nodes, routers=[f"{prefix}-r"], mtu=routed.parse(arguments))
     if kind not in ("pair", "star"):
-        raise LabError(f"topology {kind}: not known; there are: pair, star N, nat KIND...")
+        raise LabError(f"topology {kind}: not known; there are: pair, star N, routed MTU, nat KIND...")
     count = _count(kind, arguments, *((2, 2) if kind == "pair" else (3, MAX_NODES)))
     nodes = [NodePlan(f"n{i}", f"{prefix}-n{i}", i,
                       {"v4": f"192.0.2.{i}", "v6": f"2001:db8::{i}"})
@@ -88,20 +94,29 @@ def plan(kind, lab, arguments=()):
     return Topology(kind, nodes, f"{prefix}-switch" if kind == "star" else "")
 
 
-def build(topology):
-    """Makes namespaces and links; whatever fails, remove() cleans up."""
+def build(topology, wire=None):
+    """Makes namespaces and links; whatever fails, remove() cleans up. `wire`: makes the cable of a
+    pair from two devices ("NAMESPACE/NAME"), instead of veth."""
     ip_batch([f"netns add {namespace}" for namespace in topology.namespaces])
     for namespace in topology.namespaces:
         # Without duplicate address detection, addresses are usable at once.
         run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0",
             "net.ipv6.conf.default.accept_dad=0")
-    {"pair": _build_pair, "star": _build_star, "nat": nat.build}[topology.kind](topology)
+    if wire and topology.kind != "pair":
+        raise LabError(f"topology {topology.kind}: only a pair can have a wire with faults")
+    if topology.kind == "pair":
+        _build_pair(topology, wire)
+    else:
+        {"star": _build_star, "routed": routed.build, "nat": nat.build}[topology.kind](topology)
 
 
-def _build_pair(topology):
+def _build_pair(topology, wire):
     first, second = topology.nodes
-    ip_batch([f"link add eth0 netns {first.namespace} type veth "
-              f"peer name eth0 netns {second.namespace}"])
+    if wire:
+        wire(f"{first.namespace}/eth0", f"{second.namespace}/eth0")
+    else:
+        ip_batch([f"link add eth0 netns {first.namespace} type veth "
+                  f"peer name eth0 netns {second.namespace}"])
     _bring_up(topology)
 
 

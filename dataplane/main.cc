@@ -82,8 +82,27 @@ std::vector<DataplaneInfo::Feature> DescribeFeatures(
              : "the TUN device refused a super-packet; packets are written one by one"}};
 }
 
+// Adds what XDP has to say to `info`.
+void DescribeXdp(const XdpPath& xdp, DataplaneInfo& info) {
+  info.path = [&xdp] {
+    const XdpPath::State path = xdp.DescribePath();
+    return DataplaneInfo::Path{path.name, path.reason};
+  };
+  info.drops = [&xdp] { return xdp.Drops(); };
+  info.counters = [&xdp] {
+    std::vector<DataplaneInfo::Counted> out;
+    for (const auto& [name, help, value] : xdp.Counters()) out.push_back({name, help, value});
+    return out;
+  };
+  info.features = [&xdp, workers = std::move(info.features)] {
+    auto out = workers();
+    for (const auto& [name, active, reason] : xdp.Describe()) out.push_back({name, active, reason});
+    return out;
+  };
+}
+
 // Ticks until a signal or a worker ends it. Gives the exit code.
-int TickUntilEnd(Hub& hub, const sigset_t& signals) {
+int TickUntilEnd(Hub& hub, XdpPath& xdp, const sigset_t& signals) {
   for (;;) {
     const int signal = sigtimedwait(&signals, nullptr, &kTick);
     if (signal > 0) {
@@ -94,7 +113,9 @@ int TickUntilEnd(Hub& hub, const sigset_t& signals) {
       spdlog::error("{}", *failure);
       return 1;
     }
-    hub.Tick(Now());
+    const Instant now = Now();
+    xdp.Maintain(now);
+    hub.Tick(now);
   }
 }
 
@@ -106,14 +127,15 @@ absl::StatusOr<int> Run(const Options& options) {
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link, *privileged.underlay);
+  hub.SetChannelWatch(privileged.xdp.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
-                     .aead_backend = std::string(workers.all[0]->aead_name()),
-                     .path_reason = "the only path of this version"};
+                     .aead_backend = std::string(workers.all[0]->aead_name())};
   info.features = [&workers, tso = privileged.tun.tso, uso = privileged.tun.uso] {
     return DescribeFeatures(tso, uso, workers.tuns);
   };
+  DescribeXdp(*privileged.xdp, info);
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());
   for (const auto& worker : workers.all) readable.push_back(worker.get());
@@ -127,7 +149,7 @@ absl::StatusOr<int> Run(const Options& options) {
   spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.all.size(),
                options.listen_port, options.tun, workers.all[0]->aead_name());
   sd_notify(0, "READY=1");
-  const int code = TickUntilEnd(hub, signals);
+  const int code = TickUntilEnd(hub, *privileged.xdp, signals);
   sd_notify(0, "STOPPING=1");
   service.Shutdown();
   server->Stop();

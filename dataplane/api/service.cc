@@ -49,8 +49,9 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   response->set_tun_name(info_.tun_name);
   response->set_listen_port(info_.listen_port);
   response->set_workers(static_cast<uint32_t>(workers_.size()));
-  response->set_path("socket");
-  response->set_path_reason(info_.path_reason);
+  const DataplaneInfo::Path path = info_.path();
+  response->set_path(path.name);
+  response->set_path_reason(path.reason);
   response->set_aead_backend(info_.aead_backend);
   v1::Limits* limits = response->mutable_limits();
   limits->set_peers(HubLimits::kPeers);
@@ -106,8 +107,9 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
   for (const PeerTotals& totals : hub_.GetPeerTotals(Now())) {
     *response->add_peers() = WriteTotals(totals);
   }
+  const std::vector<uint64_t> outside = info_.drops();
   for (size_t i = 0; i < kDropReasons; ++i) {
-    uint64_t sum = 0;
+    uint64_t sum = i < outside.size() ? outside[i] : 0;
     for (const Worker* worker : workers_) sum += worker->drops().value(static_cast<DropReason>(i));
     AddCounter(response->add_drops(), kDropReasonInfo[i].name, kDropReasonInfo[i].help, sum);
   }
@@ -128,6 +130,9 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
              "datagrams handed to the worker of their channel", sum(&WorkerCounters::handovers));
   AddCounter(response->add_workers(), "ignored_packet_out", "invalid packet_out messages",
              hub_.ignored_packet_out());
+  for (const DataplaneInfo::Counted& counted : info_.counters()) {
+    AddCounter(response->add_workers(), counted.name, counted.help, counted.value);
+  }
   return grpc::Status::OK;
 }
 

@@ -23,7 +23,11 @@ struct DataplaneInfo {
   std::string tun_name;
   uint16_t listen_port = 0;
   std::string aead_backend;
-  std::string path_reason;
+  struct Path {
+    std::string name;  // "socket", "afxdp"
+    std::string reason;
+  };
+  std::function<Path()> path = [] { return Path{"socket", ""}; };
   struct Feature {
     std::string name;
     bool active = false;
@@ -31,6 +35,14 @@ struct DataplaneInfo {
   };
   // Asked each time, because a feature may fall back while the dataplane runs.
   std::function<std::vector<Feature>()> features = [] { return std::vector<Feature>(); };
+  // What ended outside the workers, by DropReason, and what else was counted there.
+  struct Counted {
+    std::string_view name;
+    std::string_view help;
+    uint64_t value = 0;
+  };
+  std::function<std::vector<uint64_t>()> drops = [] { return std::vector<uint64_t>(); };
+  std::function<std::vector<Counted>()> counters = [] { return std::vector<Counted>(); };
 };
 
 class DataplaneService final : public dataplane::v1::Dataplane::Service {

@@ -20,6 +20,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataplane/hub/channel_watch.h"
 #include "dataplane/hub/link.h"
 #include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
@@ -47,6 +48,8 @@ class Hub final : public WorkerReports {
   // `link`, `underlay` and the workers outlive the hub's use; workers are set before they run.
   Hub(LinkControl& link, Underlay& underlay) : link_(link), underlay_(underlay) {}
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
+  // Before the first session; outlives the hub's use.
+  void SetChannelWatch(ChannelWatch* watch) { watch_ = watch; }
 
   // Where events go while a controller listens. Called with the hub's lock held: it only queues.
   // Gives false when its queue is full. The latest sink wins; ClearSink() with an older number does
@@ -147,6 +150,7 @@ class Hub final : public WorkerReports {
   std::mutex change_mutex_;  // held over a whole change of the desired state; taken before mutex_
   mutable std::mutex mutex_;
   LinkControl& link_;
+  ChannelWatch* watch_ = nullptr;
   Underlay& underlay_;
   int lookups_left_ = 0;  // of the underlay, in this tick
   std::vector<Worker*> workers_;

@@ -55,6 +55,7 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
     const size_t owner = ChannelNumber(channel->id) % workers_.size();
     workers_[owner]->mailbox().Post([channel](Worker& w) { w.AddChannel(channel); });
     receive_ids_.insert(channel->id);
+    if (watch_ != nullptr) watch_->ChannelAdded(channel->id);
     session->receive.push_back(std::move(channel));
   }
   for (ChannelSpec& from : spec.send) {
@@ -146,6 +147,7 @@ void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
     const size_t owner = ChannelNumber(channel->id) % workers_.size();
     workers_[owner]->mailbox().Post([id = channel->id](Worker& w) { w.RemoveChannel(id); });
     receive_ids_.erase(channel->id);
+    if (watch_ != nullptr) watch_->ChannelRemoved(channel->id);
   }
   unconfirmed_.erase(session->handle);
   // The keys are erased when the last worker has let go of its channel.

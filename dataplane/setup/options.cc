@@ -7,14 +7,26 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/status.h"
 #include "generated/version.h"
 
 namespace omni {
+
+namespace {
+
+template <typename T>
+std::string WhatIsWrong(const absl::StatusOr<T>& parsed) {
+  return parsed.ok() ? "" : std::string(Message(parsed.status()));
+}
+
+}  // namespace
 
 ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
+  std::vector<std::string> path_words;
+  std::vector<std::string> xdp_words;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
       "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
@@ -37,6 +49,22 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "Cipher implementation; auto: the fastest that passes its self-test")
       ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
       ->capture_default_str();
+  app.add_option("--path", path_words,
+                 "How session data reaches and leaves this program: auto, socket or afxdp, or "
+                 "INTERFACE=VALUE; auto: AF_XDP where the driver binds it without copying, afxdp: "
+                 "with a copy, too, else the socket")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParsePathChoices({word})); }, "PATH"));
+  app.add_option("--xdp", xdp_words,
+                 "Where floods end and session data is sorted before the kernel's network stack: "
+                 "auto, off, native or generic, or INTERFACE=VALUE; auto: in drivers that lose "
+                 "nothing by it, and for --path afxdp")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParseXdpChoices({word})); }, "XDP"));
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -49,6 +77,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
+  if (const auto choices = ParsePathChoices(path_words); choices.ok()) o.xdp.path = *choices;
+  if (const auto choices = ParseXdpChoices(xdp_words); choices.ok()) o.xdp.xdp = *choices;
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
   }

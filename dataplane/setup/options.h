@@ -8,6 +8,7 @@
 #include <string>
 
 #include "dataplane/core/aead.h"
+#include "dataplane/xdp/policy.h"
 
 namespace omni {
 
@@ -19,6 +20,7 @@ struct Options {
   uint16_t listen_port = 51900;
   uint32_t workers = 0;             // 0: one per CPU, at most 16
   std::optional<AeadBackend> aead;  // unset: the first that passes its self-test
+  XdpOptions xdp;
   std::string log_level = "info";
 };
 

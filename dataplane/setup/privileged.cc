@@ -17,9 +17,12 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   ASSIGN_OR_RETURN(auto udp, KernelUdpPort::Bind(options.listen_port, options.workers));
   ASSIGN_OR_RETURN(auto listener,
                    UnixListener::Open({.path = options.socket, .group = controller_user.gid}));
+  ASSIGN_OR_RETURN(auto xdp,
+                   XdpPath::Open({.choices = options.xdp, .listen_port = options.listen_port}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
-  return Privileged{std::move(tun),      std::move(udp),      std::move(link),
-                    std::move(underlay), std::move(listener), std::move(controller_user)};
+  return Privileged{
+      std::move(tun), std::move(udp),      std::move(link),           std::move(underlay),
+      std::move(xdp), std::move(listener), std::move(controller_user)};
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options) {

@@ -16,6 +16,7 @@
 #include "dataplane/setup/netlink_link.h"
 #include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
+#include "dataplane/xdp/xdp_path.h"
 
 namespace omni {
 
@@ -24,6 +25,7 @@ struct Privileged {
   std::vector<KernelUdpPort::Sockets> udp;
   std::unique_ptr<NetlinkLink> link;
   std::unique_ptr<NetlinkUnderlay> underlay;
+  std::unique_ptr<XdpPath> xdp;
   UnixListener listener;
   User controller_user;
 };

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// XdpPath: XDP on the interfaces of this machine, as they come and go: attaches the steering
+// program where the operator or the driver's kind asks for it, tells it our addresses and channels,
+// and says what is on where, and why. Opened in the privileged minute; afterwards CAP_NET_ADMIN is
+// enough. Maintain() belongs to the main thread, everything else may be called from any.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "dataplane/hub/channel_watch.h"
+#include "dataplane/xdp/host_network.h"
+#include "dataplane/xdp/policy.h"
+#include "dataplane/xdp/steer_object.h"
+
+namespace omni {
+
+class XdpPath final : public ChannelWatch {
+ public:
+  struct Options {
+    XdpOptions choices;
+    uint16_t listen_port = 0;
+  };
+  // Never fails for want of XDP: the reason is in Describe().
+  static absl::StatusOr<std::unique_ptr<XdpPath>> Open(const Options& options);
+
+  // Follows interfaces and addresses. A few times a second.
+  void Maintain(Instant now);
+
+  void ChannelAdded(ChannelId id) override;
+  void ChannelRemoved(ChannelId id) override;
+
+  struct State {
+    std::string name;  // "xdp:eth0"
+    bool active = false;
+    std::string reason;
+  };
+  // Of every interface that has XDP or was to have it.
+  std::vector<State> Describe() const;
+
+  // The path of session data: "socket" or "afxdp".
+  State DescribePath() const;
+
+  // Of packets that ended at XDP, by omni_drop_reason; empty without XDP.
+  std::vector<uint64_t> Drops() const;
+  struct Counter {
+    std::string_view name;
+    std::string_view help;
+    uint64_t value = 0;
+  };
+  std::vector<Counter> Counters() const;
+
+ private:
+  // LIMIT: what was refused is tried again so often; what changes without a word is seen as soon.
+  static constexpr Duration kLook = std::chrono::seconds(1);
+  static constexpr Duration kRetry = std::chrono::seconds(5);
+
+  struct Watched {
+    HostInterface host;
+    XdpDecision decision;
+    FileDescriptor link;
+    std::string refusal;  // empty: none
+    Instant next_try;
+  };
+
+  XdpPath(Options options, HostNetwork network)
+      : options_(std::move(options)), network_(std::move(network)) {}
+
+  void Look(Instant now);
+  void FollowAddresses(const std::vector<HostInterface>& interfaces);
+  void Attach(Watched& watched, Instant now);
+
+  const Options options_;
+  HostNetwork network_;
+  std::unique_ptr<SteerObject> steer_;  // null: nobody wants XDP, or it could not be loaded
+  std::string no_steer_;                // why
+  Instant looked_;
+  mutable std::mutex mutex_;             // of what follows
+  std::map<uint32_t, Watched> watched_;  // by interface index
+  std::set<IpAddress> addresses_;
+};
+
+}  // namespace omni

@@ -123,6 +123,7 @@ OMNI_ASSERT_SIZE(struct omni_inner_piece, 12);
   X(rx_control_queue, "control datagram while the queue to the controller was full")       \
   X(rx_control_no_controller, "control datagram while no controller was connected")        \
   X(tx_inner_malformed, "packet from the host that is no well-formed IP packet")           \
+  X(tx_super_packet, "packet from the host whose offload data does not fit it")            \
   X(tx_no_route, "destination belongs to no peer")                                         \
   X(tx_no_session, "no session yet, and the peer's waiting queue overflowed or timed out") \
   X(tx_no_endpoint, "the peer's address is not known")                                     \

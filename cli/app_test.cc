@@ -90,7 +90,8 @@ TEST_F(Omnictl, StatusShowsNodeControllerAndDataplane) {
             "  Path:        socket (the only one)\n"
             "  AEAD:        libsodium\n"
             "  Generation:  3\n"
-            "  udp_gso: off (not tested)\n");
+            "  Offloads:\n"
+            "    udp_gso:  off (not tested)\n");
 }
 
 TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {

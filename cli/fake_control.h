@@ -49,6 +49,7 @@ class FakeControl final : public control::v1::Control::Service {
     auto* feature = dataplane->add_features();
     feature->set_name("udp_gso");
     feature->set_reason("not tested");
+    feature->set_refusals(3);
     return grpc::Status::OK;
   }
 

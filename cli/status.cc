@@ -4,6 +4,8 @@
 
 #include <ostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/client.h"
 #include "cli/commands.h"
@@ -32,10 +34,14 @@ void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& 
                     {"  Path", WithReason(dataplane.path(), dataplane.path_reason())},
                     {"  AEAD", dataplane.aead_backend()},
                     {"  Generation", fmt::format("{}", dataplane.generation())}});
+  if (dataplane.features().empty()) return;
+  out << "  Offloads:\n";
+  std::vector<std::pair<std::string, std::string>> features;
   for (const auto& feature : dataplane.features()) {
-    out << fmt::format("  {}: {}\n", feature.name(),
-                       WithReason(feature.active() ? "on" : "off", feature.reason()));
+    features.emplace_back("    " + feature.name(),
+                          WithReason(feature.active() ? "on" : "off", feature.reason()));
   }
+  PrintFields(out, features);
 }
 
 void Run(const Context& context) {

@@ -5,7 +5,6 @@
 #include <sodium.h>
 #include <systemd/sd-daemon.h>
 
-#include <algorithm>
 #include <memory>
 #include <thread>
 
@@ -38,18 +37,24 @@ sigset_t BlockSignals() {
 
 struct Workers {
   std::vector<std::unique_ptr<Worker>> all;
-  std::vector<const KernelTunPort*> tuns;  // owned by the workers
+  OffloadReport offloads;  // of ports that the workers own
 };
 
 Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_ptr<Aead>> aeads) {
-  Workers out;
+  const OffloadFindings& found = privileged.offloads;
+  Workers out{.all = {}, .offloads = OffloadReport(found)};
+  const auto gso =
+      found.active(KernelOffload::kUdpGso) ? KernelUdpPort::Gso::kOn : KernelUdpPort::Gso::kOff;
+  const Coalescer::Kinds joins = {.tcp = found.active(KernelOffload::kTunTcpCoalescing),
+                                  .udp = found.active(KernelOffload::kTunUdpCoalescing)};
   const auto count = static_cast<uint32_t>(aeads.size());
   out.all.reserve(count);
-  out.tuns.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
-    auto udp = std::make_unique<KernelUdpPort>(std::move(privileged.udp[i]));
-    auto tun = std::make_unique<KernelTunPort>(std::move(privileged.tun.queues[i]));
-    out.tuns.push_back(tun.get());
+    auto udp = std::make_unique<KernelUdpPort>(std::move(privileged.udp[i]), gso);
+    auto tun = std::make_unique<KernelTunPort>(std::move(privileged.tun.queues[i]), joins);
+    out.offloads.Watch(KernelOffload::kUdpGso, &udp->gso());
+    out.offloads.Watch(KernelOffload::kTunTcpCoalescing, &tun->tcp_joining());
+    out.offloads.Watch(KernelOffload::kTunUdpCoalescing, &tun->udp_joining());
     Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
     parts.udp_fds = udp->fds();
     parts.tun_fd = tun->fd();
@@ -64,22 +69,6 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
   return out;
-}
-
-std::vector<DataplaneInfo::Feature> DescribeFeatures(
-    bool tso, bool uso, const std::vector<const KernelTunPort*>& tuns) {
-  const auto tun_reason = [](bool active) {
-    return active ? "accepted by the TUN device" : "this kernel's TUN device does not offer it";
-  };
-  const bool joins = std::ranges::all_of(tuns, &KernelTunPort::coalesces);
-  return {
-      {"udp_gso", true, "tried with every train; one that is refused goes datagram by datagram"},
-      {"udp_gro", true, "accepted by the UDP sockets"},
-      {"tun_tso", tso, tun_reason(tso)},
-      {"tun_uso", uso, tun_reason(uso)},
-      {"tun_coalescing", joins,
-       joins ? "no super-packet was refused by the TUN device"
-             : "the TUN device refused a super-packet; packets are written one by one"}};
 }
 
 // Adds what XDP has to say to `info`.
@@ -129,12 +118,13 @@ absl::StatusOr<int> Run(const Options& options) {
   Hub hub(*privileged.link, *privileged.underlay);
   hub.SetChannelWatch(privileged.xdp.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
+  for (const OffloadReport::Line& line : workers.offloads.Describe()) {
+    spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
+  }
   DataplaneInfo info{.tun_name = options.tun,
                      .listen_port = options.listen_port,
                      .aead_backend = std::string(workers.all[0]->aead_name())};
-  info.features = [&workers, tso = privileged.tun.tso, uso = privileged.tun.uso] {
-    return DescribeFeatures(tso, uso, workers.tuns);
-  };
+  info.features = [&workers] { return workers.offloads.Describe(); };
   DescribeXdp(*privileged.xdp, info);
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());

@@ -54,7 +54,7 @@ void CoalesceSegments(benchmark::State& state, const SuperPacket& super) {
   }
   Coalescer coalescer;
   for (auto _ : state) {
-    const std::span<const Coalescer::Group> groups = coalescer.Coalesce(packets);
+    const std::span<const Coalescer::Group> groups = coalescer.Coalesce(packets, {});
     if (groups.size() != 1) return state.SkipWithError("the segments were not joined");
     coalescer.Restore(groups[0]);
     benchmark::ClobberMemory();

@@ -48,8 +48,10 @@ ServerUnaryReactor* ControlService::GetStatus(CallbackServerContext* context,
                                               const api::GetStatusRequest* /*request*/,
                                               api::GetStatusResponse* response) {
   return OnLoop(loop_, context, [this, response](ServerUnaryReactor* reactor) {
-    FillStatus(controller_, *response);
-    reactor->Finish(grpc::Status::OK);
+    controller_.RefreshInfo([this, response, reactor] {
+      FillStatus(controller_, *response);
+      reactor->Finish(grpc::Status::OK);
+    });
   });
 }
 

@@ -115,6 +115,17 @@ TEST_F(ControlServiceTest, ShowsTheNode) {
   EXPECT_EQ(status.controller().peers_up(), 0U);
 }
 
+TEST_F(ControlServiceTest, ShowsTheFeaturesAsTheyAreNow) {
+  api::GetStatusResponse status;
+  ASSERT_TRUE(Call(&api::Control::Stub::GetStatus, api::GetStatusRequest(), status).ok());
+  ASSERT_EQ(status.dataplane().features_size(), 1);
+  EXPECT_TRUE(status.dataplane().features(0).active());
+  a_.dataplane.refuses_udp_gso = true;
+  ASSERT_TRUE(Call(&api::Control::Stub::GetStatus, api::GetStatusRequest(), status).ok());
+  EXPECT_FALSE(status.dataplane().features(0).active());
+  EXPECT_EQ(status.dataplane().features(0).refusals(), 3U);
+}
+
 TEST_F(ControlServiceTest, NamesTheFieldOfEveryWrongPeer) {
   struct Case {
     std::string field;

@@ -137,6 +137,7 @@ void FillStatus(const Controller& controller, api::GetStatusResponse& out) {
     added.set_name(feature.name());
     added.set_active(feature.active());
     added.set_reason(feature.reason());
+    added.set_refusals(feature.refusals());
   }
 }
 

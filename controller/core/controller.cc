@@ -6,6 +6,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "common/log.h"
@@ -19,6 +20,8 @@ namespace dp = dataplane::v1;
 
 // LIMIT: how often a dataplane that answers oddly is asked again.
 constexpr std::chrono::seconds kResyncInterval{1};
+// LIMIT: a local daemon answers in microseconds; who asks gets what was known before.
+constexpr std::chrono::seconds kInfoWait{1};
 // LIMIT: the most workers that a handshake can announce (controller/noise/engine.h).
 constexpr uint32_t kMaxWorkers = 16;
 
@@ -132,11 +135,33 @@ void Controller::ReadInfo() {
           ResyncLater(info.status());
           return;
         }
-        info_ = *info;
-        info_time_ = clock_();
+        TakeInfo(*info);
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
         Resync();
+      });
+}
+
+void Controller::TakeInfo(const dp::GetInfoResponse& info) {
+  info_ = info;
+  info_time_ = clock_();
+}
+
+void Controller::RefreshInfo(std::function<void()> done) {
+  if (!connected_) return done();
+  const auto timer = std::make_shared<boost::asio::steady_timer>(loop_, kInfoWait);
+  const auto waiting = std::make_shared<std::function<void()>>(std::move(done));
+  const auto finish = [timer, waiting] {
+    const auto call = std::exchange(*waiting, nullptr);
+    if (!call) return;
+    timer->cancel();
+    call();
+  };
+  timer->async_wait([finish](const boost::system::error_code&) { finish(); });
+  dataplane_.GetInfo(
+      [this, connection = connection_, finish](const absl::StatusOr<dp::GetInfoResponse>& info) {
+        if (info.ok() && connection == connection_) TakeInfo(*info);
+        finish();
       });
 }
 

@@ -64,6 +64,9 @@ class Controller : public DataplaneListener {
   const PeerTable& peers() const { return peers_; }
   const FailureLog& failures() const { return failures_; }
   DataplaneView dataplane_view() const;
+  // Asks the dataplane what it is now (offloads may fall back while it runs), then calls `done`;
+  // without an answer within a second the view stays as it was.
+  void RefreshInfo(std::function<void()> done);
   uint64_t generation() const { return sync_.generation(); }
   const std::string& last_reload_error() const { return last_reload_error_; }
   PeerState StateOf(const Peer& peer) const;
@@ -102,6 +105,7 @@ class Controller : public DataplaneListener {
 
   // Connection (controller.cc)
   void ReadInfo();
+  void TakeInfo(const dataplane::v1::GetInfoResponse& info);
   void Resync();
   void ResyncLater(const absl::Status& why);
   void Adopt(const dataplane::v1::GetStateResponse& state);

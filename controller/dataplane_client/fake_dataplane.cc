@@ -66,6 +66,10 @@ void FakeDataplane::GetInfo(Callback<dp::GetInfoResponse> done) {
   info.set_version("fake");
   info.set_boot_id(state.boot_id());
   info.set_workers(2);
+  dp::Feature& feature = *info.add_features();
+  feature.set_name("udp_gso");
+  feature.set_active(!refuses_udp_gso);
+  feature.set_refusals(refuses_udp_gso ? 3 : 0);
   Answer<dp::GetInfoResponse>(done, info);
 }
 

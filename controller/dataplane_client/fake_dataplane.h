@@ -54,6 +54,7 @@ class FakeDataplane : public DataplaneClient {
   bool hold_states = false;
   bool loses_events = false;
   bool answers_echoes = true;
+  bool refuses_udp_gso = false;
   dataplane::v1::Endpoint address;
 
   void Start(DataplaneListener* listener) override { listener_ = listener; }

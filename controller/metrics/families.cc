@@ -135,6 +135,20 @@ void AddDataplaneCounters(const dp::GetCountersResponse& counters, std::vector<M
   }
 }
 
+void AddFeatures(const dp::GetInfoResponse& info, std::vector<MetricFamily>& out) {
+  Family active("omni_dataplane_feature_active",
+                "1 while the dataplane uses this ability of the kernel; omnictl status says why.",
+                MetricType::Gauge);
+  Family refusals("omni_dataplane_feature_refusals_total",
+                  "Times that the kernel refused an ability at run time; no packet was lost by it.",
+                  MetricType::Counter);
+  for (const dp::Feature& feature : info.features()) {
+    active.Add({{"feature", feature.name()}}, feature.active() ? 1 : 0);
+    refusals.Add({{"feature", feature.name()}}, static_cast<double>(feature.refusals()));
+  }
+  for (Family* family : {&active, &refusals}) out.push_back(family->Take());
+}
+
 }  // namespace
 
 std::vector<MetricFamily> CollectMetrics(const Controller& controller,
@@ -161,6 +175,7 @@ std::vector<MetricFamily> CollectMetrics(const Controller& controller,
   if (counters != nullptr) {
     AddPeerCounters(controller, *counters, out);
     AddDataplaneCounters(*counters, out);
+    AddFeatures(controller.dataplane_view().info, out);
   }
   // A family without a sample is not a thing to show.
   std::erase_if(out, [](const MetricFamily& family) { return family.metric.empty(); });

@@ -58,7 +58,8 @@ TEST(Metrics, PleasePromtool) {
         "omni_peer_tx_bytes_total{", "omni_peer_rx_bytes_total{", "omni_peer_tx_packets_total{",
         "omni_peer_rx_packets_total{", "omni_peer_handshakes_total{",
         "omni_peer_handshake_failures_total{", "omni_drops_total{", "omni_build_info{",
-        "omni_dataplane_socket_receive_calls_total ", "process_start_time_seconds "}) {
+        "omni_dataplane_socket_receive_calls_total ", "omni_dataplane_feature_active{",
+        "omni_dataplane_feature_refusals_total{", "process_start_time_seconds "}) {
     EXPECT_NE(text.str().find(std::string("\n") + name), std::string::npos) << name;
   }
   EXPECT_EQ(RunCommand("promtool check metrics >&2", text.str()), 0) << text.str();

@@ -57,10 +57,12 @@ class Source : public prometheus::Collectable {
     };
     scrape->timer.expires_after(kDataplaneWait);
     scrape->timer.async_wait([finish](const boost::system::error_code&) { finish(nullptr); });
-    controller->dataplane().GetCounters(
-        [finish](const absl::StatusOr<dataplane::v1::GetCountersResponse>& counters) {
-          finish(counters.ok() ? &*counters : nullptr);
-        });
+    controller->RefreshInfo([controller, finish] {
+      controller->dataplane().GetCounters(
+          [finish](const absl::StatusOr<dataplane::v1::GetCountersResponse>& counters) {
+            finish(counters.ok() ? &*counters : nullptr);
+          });
+    });
   }
 
   asio::io_context& loop_;

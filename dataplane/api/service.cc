@@ -58,11 +58,12 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   limits->set_sessions_per_peer(HubLimits::kSessionsPerPeer);
   limits->set_allowed_per_peer(HubLimits::kAllowedPerPeer);
   limits->set_channels_per_session(HubLimits::kChannelsPerSession);
-  for (const DataplaneInfo::Feature& from : info_.features()) {
+  for (const OffloadReport::Line& from : info_.features()) {
     v1::Feature* feature = response->add_features();
-    feature->set_name(from.name);
+    feature->set_name(std::string(from.name));
     feature->set_active(from.active);
     feature->set_reason(from.reason);
+    feature->set_refusals(from.refusals);
   }
   return grpc::Status::OK;
 }

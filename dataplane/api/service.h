@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "dataplane/hub/hub.h"
+#include "dataplane/io/kernel_offload.h"
 #include "omni/dataplane/v1/dataplane.grpc.pb.h"
 
 namespace omni {
@@ -28,13 +29,10 @@ struct DataplaneInfo {
     std::string reason;
   };
   std::function<Path()> path = [] { return Path{"socket", ""}; };
-  struct Feature {
-    std::string name;
-    bool active = false;
-    std::string reason;
+  // Asked each time, because an offload may fall back while the dataplane runs.
+  std::function<std::vector<OffloadReport::Line>()> features = [] {
+    return std::vector<OffloadReport::Line>();
   };
-  // Asked each time, because a feature may fall back while the dataplane runs.
-  std::function<std::vector<Feature>()> features = [] { return std::vector<Feature>(); };
   // What ended outside the workers, by DropReason, and what else was counted there.
   struct Counted {
     std::string_view name;

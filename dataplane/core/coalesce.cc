@@ -59,7 +59,8 @@ struct Coalescer::Candidate {
   }
 };
 
-Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPacket& inner) {
+Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPacket& inner,
+                                        Kinds kinds) {
   Candidate out{.packet = packet};
   out.ip_bytes = out.is_v4() ? kIpv4Header : kIpv6Header;
   if (inner.is_fragment || inner.transport_offset != out.ip_bytes) return out;
@@ -67,7 +68,7 @@ Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPa
   if (out.is_v4() && ChecksumFinish(ChecksumAdd(packet.first(kIpv4Header))) != 0) return out;
   const size_t transport_bytes = packet.size() - out.ip_bytes;
   const uint8_t* transport = out.transport();
-  if (inner.protocol == kProtocolTcp && transport_bytes >= kTcpHeader) {
+  if (inner.protocol == kProtocolTcp && kinds.tcp && transport_bytes >= kTcpHeader) {
     out.is_tcp = true;
     const size_t tcp = (transport[12] >> 4) * 4U;
     out.header_bytes = out.ip_bytes + tcp;
@@ -75,7 +76,7 @@ Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPa
     out.sequence = LoadField<Be32>(transport + 4);
     const bool plain = (transport[13] & ~kTcpPsh) == kTcpAck;
     if (!plain || tcp < kTcpHeader) return out;
-  } else if (inner.protocol == kProtocolUdp && transport_bytes >= kUdpHeader) {
+  } else if (inner.protocol == kProtocolUdp && kinds.udp && transport_bytes >= kUdpHeader) {
     out.header_bytes = out.ip_bytes + kUdpHeader;
     const bool whole = LoadField<Be16>(transport + 4) == transport_bytes;
     if (!whole || LoadWord(transport + 6) == 0) return out;
@@ -86,7 +87,8 @@ Coalescer::Candidate Coalescer::Examine(std::span<uint8_t> packet, const InnerPa
   return out;
 }
 
-std::span<const Coalescer::Group> Coalescer::Coalesce(std::span<const std::span<uint8_t>> packets) {
+std::span<const Coalescer::Group> Coalescer::Coalesce(std::span<const std::span<uint8_t>> packets,
+                                                      Kinds kinds) {
   groups_.clear();
   items_.clear();
   open_.clear();
@@ -94,7 +96,7 @@ std::span<const Coalescer::Group> Coalescer::Coalesce(std::span<const std::span<
   for (const std::span<uint8_t> packet : packets.first(std::min(packets.size(), kMaxPackets))) {
     const auto inner = ParseInner(packet);
     Candidate candidate{.packet = packet};
-    if (inner) candidate = Examine(packet, *inner);
+    if (inner) candidate = Examine(packet, *inner, kinds);
     const uint32_t flow_hash = inner ? inner->flow_hash : 0;
     const auto item = static_cast<uint32_t>(items_.size());
     items_.push_back({.packet = packet, .header_bytes = candidate.header_bytes});

@@ -30,10 +30,16 @@ class Coalescer {
     uint32_t first_item = 0;
   };
 
+  // What may be joined.
+  struct Kinds {
+    bool tcp = true;
+    bool udp = true;
+  };
+
   // Groups `packets`, at most kMaxPackets, in the order in which they must be written. Valid until
   // the next call.
   static constexpr size_t kMaxPackets = 512;
-  std::span<const Group> Coalesce(std::span<const std::span<uint8_t>> packets);
+  std::span<const Group> Coalesce(std::span<const std::span<uint8_t>> packets, Kinds kinds);
 
   // The payloads of a group's packets after the first.
   static constexpr uint32_t kEnd = UINT32_MAX;
@@ -69,7 +75,7 @@ class Coalescer {
   };
 
   struct Candidate;
-  static Candidate Examine(std::span<uint8_t> packet, const InnerPacket& inner);
+  static Candidate Examine(std::span<uint8_t> packet, const InnerPacket& inner, Kinds kinds);
   bool TryAppend(Open& open, const Candidate& candidate, uint32_t item);
   bool Matches(const Group& group, const Candidate& candidate) const;
   void Finish(Group& group, const Open& open);

@@ -49,7 +49,7 @@ Result Coalesced(std::vector<Bytes> packets) {
   std::vector<std::span<uint8_t>> views(packets.begin(), packets.end());
   Coalescer coalescer;
   Result out;
-  for (const Coalescer::Group& group : coalescer.Coalesce(views)) {
+  for (const Coalescer::Group& group : coalescer.Coalesce(views, {})) {
     out.sizes.push_back(group.packets);
     for (Bytes& packet : Expand(coalescer, group)) out.packets.push_back(std::move(packet));
   }
@@ -170,7 +170,7 @@ TEST(Coalescer, GivesAGroupBackWhenTheHostDoesNotTakeIt) {
   auto copies = packets;
   std::vector<std::span<uint8_t>> views(copies.begin(), copies.end());
   Coalescer coalescer;
-  const auto groups = coalescer.Coalesce(views);
+  const auto groups = coalescer.Coalesce(views, {});
   ASSERT_EQ(groups.size(), 1U);
   coalescer.Restore(groups[0]);
   EXPECT_EQ(copies, packets);

@@ -14,7 +14,7 @@ namespace {
 size_t HeaderBytes(std::span<const uint8_t> packet, const InnerPacket& inner, Offload::Kind kind) {
   const bool v4 = packet[0] >> 4 == 4;
   const size_t at = inner.transport_offset;
-  if (inner.is_fragment) return 0;
+  if (inner.is_fragment || kind == Offload::Kind::kUnknown) return 0;
   if (kind == Offload::Kind::kUdp) {
     const bool fits = inner.protocol == kProtocolUdp && packet.size() > at + kUdpHeader;
     return fits ? at + kUdpHeader : 0;
@@ -39,7 +39,7 @@ std::variant<Segmenter, DropReason> Segmenter::Make(std::span<const uint8_t> pac
   if (offload.needs_checksum) {
     const size_t field = size_t{offload.checksum_start} + offload.checksum_offset;
     if (offload.checksum_start < 20 || field + 2 > packet.size()) {
-      return DropReason::tx_inner_malformed;
+      return DropReason::tx_super_packet;
     }
   }
   if (offload.kind == Offload::Kind::kNone) return out;
@@ -48,7 +48,7 @@ std::variant<Segmenter, DropReason> Segmenter::Make(std::span<const uint8_t> pac
   out.transport_offset_ = inner.transport_offset;
   out.header_bytes_ = HeaderBytes(packet, inner, offload.kind);
   out.segment_bytes_ = offload.segment_bytes;
-  if (out.header_bytes_ == 0 || out.segment_bytes_ == 0) return DropReason::tx_inner_malformed;
+  if (out.header_bytes_ == 0 || out.segment_bytes_ == 0) return DropReason::tx_super_packet;
   const size_t payload = packet.size() - out.header_bytes_;
   out.count_ = (payload + out.segment_bytes_ - 1) / out.segment_bytes_;
   return out;

@@ -16,7 +16,8 @@ namespace omni {
 
 // What virtio_net_hdr says about a packet, validated only by Segmenter.
 struct Offload {
-  enum class Kind : uint8_t { kNone, kTcp4, kTcp6, kUdp };
+  // kUnknown: of a kind that nobody asked the kernel for.
+  enum class Kind : uint8_t { kNone, kTcp4, kTcp6, kUdp, kUnknown };
   Kind kind = Kind::kNone;
   bool needs_checksum = false;  // finish the checksum at checksum_start + checksum_offset
   uint16_t segment_bytes = 0;   // payload of each segment but the last
@@ -26,7 +27,7 @@ struct Offload {
 
 class Segmenter {
  public:
-  // `packet` was parsed into `inner`; both must outlive the segmenter. tx_inner_malformed when the
+  // `packet` was parsed into `inner`; both must outlive the segmenter. tx_super_packet when the
   // offload does not fit the packet.
   static std::variant<Segmenter, DropReason> Make(std::span<const uint8_t> packet,
                                                   const InnerPacket& inner, const Offload& offload);

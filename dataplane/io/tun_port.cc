@@ -53,6 +53,7 @@ DropReason ReasonOf(int error) {
 uint8_t GsoTypeOf(Offload::Kind kind) {
   switch (kind) {
     case Offload::Kind::kNone:
+    case Offload::Kind::kUnknown:
       break;
     case Offload::Kind::kTcp4:
       return VirtioHeader::kGsoTcp4;
@@ -64,23 +65,35 @@ uint8_t GsoTypeOf(Offload::Kind kind) {
   return VirtioHeader::kGsoNone;
 }
 
-// Turns on what the kernel has, best first.
-void EnableOffloads(KernelTunPort::Device& device) {
-  constexpr unsigned kTso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  const auto set = [&](unsigned flags) {
-    for (const FileDescriptor& queue : device.queues) {
-      if (ioctl(queue.get(), TUNSETOFFLOAD, static_cast<unsigned long>(flags)) != 0) return false;
+unsigned FlagsOf(const KernelTunPort::Offloads& offloads) {
+  // Checksums are finished while a packet is cut or copied: leaving them open costs nothing.
+  unsigned flags = TUN_F_CSUM;
+  if (offloads.tso) flags |= TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  if (offloads.uso) flags |= TUN_F_USO4 | TUN_F_USO6;
+  return flags;
+}
+
+// Turns on what the kernel has of `wanted`, best first; gives that.
+KernelTunPort::Offloads EnableOffloads(const std::vector<FileDescriptor>& queues,
+                                       const KernelTunPort::Offloads& wanted) {
+  using Offloads = KernelTunPort::Offloads;
+  const std::array<Offloads, 3> tries = {wanted, Offloads{.tso = wanted.tso, .uso = false},
+                                         Offloads{.tso = false, .uso = wanted.uso}};
+  for (const Offloads& offloads : tries) {
+    const unsigned long flags = FlagsOf(offloads);
+    if (std::ranges::all_of(queues, [&](const FileDescriptor& queue) {
+          return ioctl(queue.get(), TUNSETOFFLOAD, flags) == 0;
+        })) {
+      return offloads;
     }
-    return true;
-  };
-  device.uso = set(kTso | TUN_F_USO4 | TUN_F_USO6);
-  device.tso = device.uso || set(kTso);
+  }
+  return {.tso = false, .uso = false};
 }
 
 }  // namespace
 
-absl::StatusOr<KernelTunPort::Device> KernelTunPort::Open(const std::string& name,
-                                                          uint32_t workers) {
+absl::StatusOr<KernelTunPort::Device> KernelTunPort::Open(const std::string& name, uint32_t workers,
+                                                          Offloads wanted) {
   if (name.empty() || name.size() >= IFNAMSIZ || name.find_first_of("/ %") != std::string::npos) {
     return absl::InvalidArgumentError(
         fmt::format("TUN name \"{}\": must have 1-15 characters, no slash, blank or %", name));
@@ -96,12 +109,12 @@ absl::StatusOr<KernelTunPort::Device> KernelTunPort::Open(const std::string& nam
     ASSIGN_OR_RETURN(FileDescriptor queue, OpenQueue(name));
     device.queues.push_back(std::move(queue));
   }
-  EnableOffloads(device);
+  device.offloads = EnableOffloads(device.queues, wanted);
   return device;
 }
 
-KernelTunPort::KernelTunPort(FileDescriptor queue)
-    : queue_(std::move(queue)), buffer_(kVirtioHeader + kMaxInnerPacket + 1) {}
+KernelTunPort::KernelTunPort(FileDescriptor queue, Coalescer::Kinds joins)
+    : queue_(std::move(queue)), buffer_(kVirtioHeader + kMaxInnerPacket + 1), joins_(joins) {}
 
 std::optional<HostPacket> KernelTunPort::Read() {
   const ssize_t n = read(queue_.get(), buffer_.data(), buffer_.size());
@@ -125,31 +138,38 @@ std::optional<HostPacket> KernelTunPort::Read() {
     case VirtioHeader::kGsoUdpL4:
       offload.kind = Offload::Kind::kUdp;
       break;
-    default:  // none: nothing else was asked for
+    case VirtioHeader::kGsoNone:
+      break;
+    default:  // nobody asked for it
+      offload.kind = Offload::Kind::kUnknown;
       break;
   }
   return packet;
 }
 
 void KernelTunPort::Write(std::span<const std::span<uint8_t>> packets, DropCounters& drops) {
-  if (!coalesces()) {
-    for (const std::span<uint8_t> packet : packets) WriteOne(packet, drops);
-    return;
-  }
+  const Coalescer::Kinds kinds = {.tcp = joins_.tcp && tcp_.MayTry(),
+                                  .udp = joins_.udp && udp_.MayTry()};
   for (; !packets.empty();) {
     const auto batch = packets.first(std::min(packets.size(), Coalescer::kMaxPackets));
     packets = packets.subspan(batch.size());
-    for (const Coalescer::Group& group : coalescer_.Coalesce(batch)) {
-      group.packets == 1 ? WriteOne(group.first, drops) : WriteGroup(group, drops);
+    for (const Coalescer::Group& group : coalescer_.Coalesce(batch, kinds)) {
+      if (group.packets == 1) {
+        WriteOne(group.first, drops);
+      } else {
+        WriteGroup(group, drops);
+      }
     }
   }
 }
 
-void KernelTunPort::WriteOne(std::span<uint8_t> packet, DropCounters& drops) {
+bool KernelTunPort::WriteOne(std::span<uint8_t> packet, DropCounters& drops) {
   // SAFETY: the contract of Write() gives kHeadroom writable bytes in front.
   uint8_t* start = packet.data() - kVirtioHeader;
   std::memset(start, 0, kVirtioHeader);
-  if (write(queue_.get(), start, packet.size() + kVirtioHeader) < 0) drops.Count(ReasonOf(errno));
+  if (write(queue_.get(), start, packet.size() + kVirtioHeader) >= 0) return true;
+  drops.Count(ReasonOf(errno));
+  return false;
 }
 
 void KernelTunPort::WriteGroup(const Coalescer::Group& group, DropCounters& drops) {
@@ -170,17 +190,22 @@ void KernelTunPort::WriteGroup(const Coalescer::Group& group, DropCounters& drop
     const auto piece = coalescer_.Piece(item);
     vectors[static_cast<size_t>(count++)] = {piece.data(), piece.size()};
   }
-  if (writev(queue_.get(), vectors.data(), count) >= 0) return;
-  const DropReason reason = ReasonOf(errno);
+  OffloadBackoff& backoff = group.offload.kind == Offload::Kind::kUdp ? udp_ : tcp_;
+  if (writev(queue_.get(), vectors.data(), count) >= 0) return backoff.OnTaken();
+  const int error = errno;
+  const DropReason reason = ReasonOf(error);
   if (reason == DropReason::rx_tun_full) return drops.Count(reason, group.packets);
-  // This kernel does not take what it should: packet by packet from now on, and none is lost.
-  coalesce_.store(false, std::memory_order_relaxed);
+  if (WriteApart(group, drops) > 0) backoff.OnRefused(error);
+}
+
+uint32_t KernelTunPort::WriteApart(const Coalescer::Group& group, DropCounters& drops) {
   coalescer_.Restore(group);
-  WriteOne(group.first, drops);
+  uint32_t written = WriteOne(group.first, drops) ? 1 : 0;
   for (uint32_t item = coalescer_.FirstPiece(group); item != Coalescer::kEnd;
        item = coalescer_.NextPiece(item)) {
-    WriteOne(coalescer_.Packet(item), drops);
+    written += WriteOne(coalescer_.Packet(item), drops) ? 1 : 0;
   }
+  return written;
 }
 
 }  // namespace omni

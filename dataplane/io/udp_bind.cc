@@ -49,7 +49,13 @@ absl::Status Configure(int fd, int family) {
         SetOption(fd, SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE, "IPV6_MTU_DISCOVER"));
     RETURN_IF_ERROR(SetOption(fd, SOL_IPV6, IPV6_DONTFRAG, 1, "IPV6_DONTFRAG"));
   }
-  return SetOption(fd, SOL_UDP, UDP_GRO, 1, "UDP_GRO");
+  return absl::OkStatus();
+}
+
+absl::Status EnableGro(const KernelUdpPort::Sockets& sockets) {
+  RETURN_IF_ERROR(SetOption(sockets.v4.get(), SOL_UDP, UDP_GRO, 1, "UDP_GRO"));
+  if (!sockets.v6.is_open()) return absl::OkStatus();
+  return SetOption(sockets.v6.get(), SOL_UDP, UDP_GRO, 1, "UDP_GRO");
 }
 
 enum class Sharing { kExclusive, kReuseport };
@@ -107,16 +113,17 @@ absl::StatusOr<std::vector<FileDescriptor>> BindGroup(int family, uint16_t port,
 
 }  // namespace
 
-absl::StatusOr<std::vector<KernelUdpPort::Sockets>> KernelUdpPort::Bind(uint16_t port,
-                                                                        uint32_t workers) {
+absl::StatusOr<KernelUdpPort::Bound> KernelUdpPort::Bind(uint16_t port, uint32_t workers, Gro gro) {
   ASSIGN_OR_RETURN(auto v4, BindGroup(AF_INET, port, workers));
   auto v6 = BindGroup(AF_INET6, port, workers);
   if (absl::IsAlreadyExists(v6.status())) return v6.status();
   if (!v6.ok()) spdlog::warn("no IPv6 on the UDP port: {}", Message(v6.status()));
-  std::vector<Sockets> out(workers);
+  Bound out;
   for (uint32_t i = 0; i < workers; ++i) {
-    out[i].v4 = std::move(v4[i]);
-    if (v6.ok()) out[i].v6 = std::move((*v6)[i]);
+    Sockets& sockets = out.workers.emplace_back();
+    sockets.v4 = std::move(v4[i]);
+    if (v6.ok()) sockets.v6 = std::move((*v6)[i]);
+    if (gro == Gro::kOn) out.gro.Update(EnableGro(sockets));
   }
   return out;
 }

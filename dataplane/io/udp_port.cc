@@ -85,6 +85,16 @@ bool WaitWritable(int fd) {
   return poll(&poller, 1, kSendWaitMs) == 1;
 }
 
+// One datagram of a train, the one that begins at a byte of it.
+Train SegmentAt(const Train& train, uint32_t at) {
+  Train out = train;
+  out.data += at;
+  out.bytes = std::min(train.segment_bytes, train.bytes - at);
+  out.segment_bytes = out.bytes;
+  out.segments = 1;
+  return out;
+}
+
 DropReason ReasonOf(int error) {
   if (error == EAGAIN || error == ENOBUFS || error == ENOMEM) return DropReason::tx_socket_full;
   if (error == EMSGSIZE) return DropReason::tx_too_big;
@@ -113,8 +123,8 @@ void KernelUdpPort::SendSlot::Fill(const Train& train, msghdr& header) {
   header.msg_controllen = writer.used();
 }
 
-KernelUdpPort::KernelUdpPort(Sockets sockets)
-    : sockets_(std::move(sockets)), buffers_(kMessages * kBufferBytes) {}
+KernelUdpPort::KernelUdpPort(Sockets sockets, Gso gso)
+    : sockets_(std::move(sockets)), buffers_(kMessages * kBufferBytes), use_gso_(gso) {}
 
 std::vector<int> KernelUdpPort::fds() const {
   std::vector<int> out = {sockets_.v4.get()};
@@ -123,6 +133,17 @@ std::vector<int> KernelUdpPort::fds() const {
 }
 
 void KernelUdpPort::Send(std::span<const Train> trains, DropCounters& drops) {
+  if (use_gso_ == Gso::kOn && gso_.MayTry()) return SendTrains(trains, drops);
+  singles_.clear();
+  for (const Train& train : trains) {
+    for (uint32_t at = 0; at < train.bytes; at += train.segment_bytes) {
+      singles_.push_back(SegmentAt(train, at));
+    }
+  }
+  SendTrains(singles_, drops);
+}
+
+void KernelUdpPort::SendTrains(std::span<const Train> trains, DropCounters& drops) {
   // In one call per family and run of trains; a worker rarely speaks both in one batch.
   std::array<const Train*, 64> run;
   size_t length = 0;
@@ -155,7 +176,11 @@ void KernelUdpPort::SendFamily(int fd, std::span<const Train* const> trains, Dro
     const int n =
         sendmmsg(fd, &send_headers_[sent], static_cast<unsigned>(trains.size() - sent), 0);
     if (n > 0) {
-      sent += static_cast<size_t>(n);
+      const auto first = trains.subspan(sent, static_cast<size_t>(n));
+      if (std::ranges::any_of(first, [](const Train* t) { return t->segments > 1; })) {
+        gso_.OnTaken();
+      }
+      sent += first.size();
     } else if (errno != EINTR) {
       SendOne(fd, *trains[sent], drops);
       ++sent;
@@ -179,18 +204,20 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
   }
   // What remains is a train that cannot go as a whole (EMSGSIZE, EIO, EINVAL) or a source address
   // that is ours no more (EINVAL, ENETUNREACH, EADDRNOTAVAIL): once more in the plainest way.
+  const int refusal = error;
+  uint32_t sent_as_they_are = 0;
   for (uint32_t at = 0; at < train.bytes; at += train.segment_bytes) {
-    Train single = train;
-    single.data += at;
-    single.bytes = std::min(train.segment_bytes, train.bytes - at);
-    single.segments = 1;
+    Train single = SegmentAt(train, at);
     error = try_send(single);
+    if (error == 0) ++sent_as_they_are;
     if (error != 0 && error != EMSGSIZE) {
       single.path.local.reset();
       error = try_send(single);
     }
     if (error != 0) drops.Count(ReasonOf(error));
   }
+  // Too large for the path is no refusal of trains.
+  if (train.segments > 1 && sent_as_they_are > 0 && refusal != EMSGSIZE) gso_.OnRefused(refusal);
 }
 
 size_t KernelUdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& drops) {

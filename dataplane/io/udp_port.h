@@ -2,7 +2,7 @@
 // KernelUdpPort: the UDP port of one worker through ordinary sockets: one for IPv4 and one for IPv6
 // on the same port number, recvmmsg/sendmmsg, UDP_SEGMENT and UDP_GRO. All workers' sockets of a
 // family form a reuseport group whose filter brings session data to the worker that owns its
-// channel, and everything else to worker 0.
+// channel, and everything else to worker 0. Trains that the kernel refuses go datagram by datagram.
 #pragma once
 
 #include <netinet/in.h>
@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "dataplane/core/port.h"
 #include "dataplane/io/file_descriptor.h"
+#include "dataplane/io/offload_backoff.h"
 
 namespace omni {
 
@@ -24,17 +25,25 @@ class KernelUdpPort final : public UdpPort {
     FileDescriptor v4;
     FileDescriptor v6;  // unset where the kernel has no IPv6
   };
+  enum class Gro : uint8_t { kOff, kOn };
+  struct Bound {
+    std::vector<Sockets> workers;
+    absl::Status gro;  // why it is off where it was wanted
+  };
   // Binds the sockets of all workers, in the order of the workers. ALREADY_EXISTS when the port is
   // taken.
-  static absl::StatusOr<std::vector<Sockets>> Bind(uint16_t port, uint32_t workers);
+  static absl::StatusOr<Bound> Bind(uint16_t port, uint32_t workers, Gro gro);
 
-  explicit KernelUdpPort(Sockets sockets);
+  enum class Gso : uint8_t { kOff, kOn };
+  KernelUdpPort(Sockets sockets, Gso gso);
 
   void Send(std::span<const Train> trains, DropCounters& drops) override;
   size_t Receive(std::span<ReceivedDatagram> out, DropCounters& drops) override;
 
   // To wait on.
   std::vector<int> fds() const;
+  // How the kernel takes trains.
+  const OffloadBackoff& gso() const { return gso_; }
 
  private:
   // LIMIT: 8 messages of 64 KiB a call; deeper reading gained nothing (measured).
@@ -52,6 +61,8 @@ class KernelUdpPort final : public UdpPort {
     void Fill(const Train& train, msghdr& header);
   };
 
+  // All of the same form: trains, or datagrams.
+  void SendTrains(std::span<const Train> trains, DropCounters& drops);
   void SendFamily(int fd, std::span<const Train* const> trains, DropCounters& drops);
   // A train that the kernel refused as a whole: datagram by datagram, without sticky source where
   // that is the cause.
@@ -64,6 +75,9 @@ class KernelUdpPort final : public UdpPort {
   alignas(cmsghdr) std::array<std::array<uint8_t, kControlBytes>, kMessages> controls_{};
   std::vector<SendSlot> send_slots_;
   std::vector<mmsghdr> send_headers_;
+  std::vector<Train> singles_;  // trains taken apart
+  const Gso use_gso_;
+  OffloadBackoff gso_;
 };
 
 }  // namespace omni

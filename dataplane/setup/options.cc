@@ -2,8 +2,9 @@
 #include "dataplane/setup/options.h"
 
 #include <algorithm>
-#include <map>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -11,12 +12,51 @@
 #include "generated/version.h"
 
 namespace omni {
-
 namespace {
+
+std::string OffloadList() {
+  std::string out;
+  for (const std::string_view name : kOffloadNames) {
+    out += (out.empty() ? "" : ", ") + std::string(name);
+  }
+  std::ranges::replace(out, '_', '-');
+  return out;
+}
+
+// Empty, or what is wrong.
+std::string CheckOffload(const std::string& name) {
+  if (OffloadByName(name)) return "";
+  return name + " is none of " + OffloadList();
+}
 
 template <typename T>
 std::string WhatIsWrong(const absl::StatusOr<T>& parsed) {
   return parsed.ok() ? "" : std::string(Message(parsed.status()));
+}
+
+// What was said of XDP, word by word.
+struct XdpWords {
+  std::vector<std::string> path;
+  std::vector<std::string> xdp;
+};
+
+void AddXdpOptions(CLI::App& app, XdpWords& words) {
+  app.add_option("--path", words.path,
+                 "How session data reaches and leaves this program: auto, socket or afxdp, or "
+                 "INTERFACE=VALUE; auto: AF_XDP where the driver binds it without copying, afxdp: "
+                 "with a copy, too, else the socket")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParsePathChoices({word})); }, "PATH"));
+  app.add_option("--xdp", words.xdp,
+                 "Where floods end and session data is sorted before the kernel's network stack: "
+                 "auto, off, native or generic, or INTERFACE=VALUE; auto: in drivers that lose "
+                 "nothing by it, and for --path afxdp")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParseXdpChoices({word})); }, "XDP"));
 }
 
 }  // namespace
@@ -25,8 +65,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
-  std::vector<std::string> path_words;
-  std::vector<std::string> xdp_words;
+  XdpWords xdp;
+  std::vector<std::string> disabled;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
       "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
@@ -49,22 +89,12 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "Cipher implementation; auto: the fastest that passes its self-test")
       ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
       ->capture_default_str();
-  app.add_option("--path", path_words,
-                 "How session data reaches and leaves this program: auto, socket or afxdp, or "
-                 "INTERFACE=VALUE; auto: AF_XDP where the driver binds it without copying, afxdp: "
-                 "with a copy, too, else the socket")
+  AddXdpOptions(app, xdp);
+  app.add_option("--disable-offload", disabled,
+                 "Do without these abilities of the kernel, separated by commas: " + OffloadList())
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Validator(
-          [](const std::string& word) { return WhatIsWrong(ParsePathChoices({word})); }, "PATH"));
-  app.add_option("--xdp", xdp_words,
-                 "Where floods end and session data is sorted before the kernel's network stack: "
-                 "auto, off, native or generic, or INTERFACE=VALUE; auto: in drivers that lose "
-                 "nothing by it, and for --path afxdp")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Validator(
-          [](const std::string& word) { return WhatIsWrong(ParseXdpChoices({word})); }, "XDP"));
+      ->check(CLI::Validator(CheckOffload, "OFFLOAD"));
   app.add_option("--log-level", o.log_level, "trace, debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -77,8 +107,11 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
-  if (const auto choices = ParsePathChoices(path_words); choices.ok()) o.xdp.path = *choices;
-  if (const auto choices = ParseXdpChoices(xdp_words); choices.ok()) o.xdp.xdp = *choices;
+  for (const std::string& name : disabled) {
+    if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
+  }
+  if (const auto choices = ParsePathChoices(xdp.path); choices.ok()) o.xdp.path = *choices;
+  if (const auto choices = ParseXdpChoices(xdp.xdp); choices.ok()) o.xdp.xdp = *choices;
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
   }

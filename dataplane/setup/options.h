@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "dataplane/core/aead.h"
+#include "dataplane/io/kernel_offload.h"
 #include "dataplane/xdp/policy.h"
 
 namespace omni {
@@ -20,6 +22,7 @@ struct Options {
   uint16_t listen_port = 51900;
   uint32_t workers = 0;             // 0: one per CPU, at most 16
   std::optional<AeadBackend> aead;  // unset: the first that passes its self-test
+  std::set<KernelOffload> disabled_offloads;
   XdpOptions xdp;
   std::string log_level = "info";
 };

@@ -23,6 +23,7 @@ namespace omni {
 struct Privileged {
   KernelTunPort::Device tun;
   std::vector<KernelUdpPort::Sockets> udp;
+  OffloadFindings offloads;
   std::unique_ptr<NetlinkLink> link;
   std::unique_ptr<NetlinkUnderlay> underlay;
   std::unique_ptr<XdpPath> xdp;

@@ -170,6 +170,13 @@ def wait_for_drops(node, reason, at_least, timeout=15):
     return node.drops()[reason]
 
 
+def metric(node, name):
+    """Sum of all samples of a metric."""
+    text = node.run("/usr/bin/python3", "-c", "import urllib.request as u; print(u.urlopen("
+                    "'http://127.0.0.1:9477/metrics', timeout=5).read().decode())").stdout
+    return sum(float(v) for v in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
+
+
 def where_lost(lab):
     """For the message of a failed test: what was dropped, by the dataplanes and by the kernel."""
     found = []

@@ -37,6 +37,8 @@ class Options:
     supervised: bool = True    # restart dataplanes that end
     secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
     start: bool = True         # start the daemons and wait until they are ready
+    path: str = None           # of each dataplane: auto, socket, afxdp; None: its own choice
+    xdp: str = None            # likewise: auto, off, native, generic
     log_level: str = "info"
 
 
@@ -125,6 +127,8 @@ class Lab:
         for node in self.nodes:
             node.workers = options.workers
             node.log_level = options.log_level
+            for flag, value in (("--path", options.path), ("--xdp", options.xdp)):
+                node.dataplane_options += [flag, value] if value else []
             config.make_directories(node)
             config.write_private(f"{node.directory}/secret",
                                  options.secrets.get(node.name, secret) + "\n")

@@ -32,6 +32,8 @@ class Node:
         self.config_file = f"{directory}/controller.toml"
         self.workers = 0
         self.log_level = "info"
+        self.dataplane_options = []      # further ones, before it starts
+        self.dataplane_environment = {}  # likewise
         self._children = []
 
     # ---- commands in the namespace
@@ -96,7 +98,9 @@ class Node:
                    "--user", config.DATAPLANE_USER, "--controller-user", config.CONTROLLER_USER,
                    "--tun", "omni0", "--listen-port", str(config.PORT),
                    "--log-level", self.log_level]
-        return command + (["--workers", str(self.workers)] if self.workers else [])
+        command += ["--workers", str(self.workers)] if self.workers else []
+        variables = [f"{key}={value}" for key, value in self.dataplane_environment.items()]
+        return (["env", *variables] if variables else []) + command + self.dataplane_options
 
     def start_dataplane(self, supervised=True):
         command = inside(self.namespace, self.dataplane_command())

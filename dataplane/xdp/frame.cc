@@ -106,8 +106,7 @@ std::optional<FrameView> ParseFrame(std::span<uint8_t> frame, uint32_t interface
   return std::nullopt;
 }
 
-FrameHead::FrameHead(const FrameAddresses& addresses)
-    : is_v4_(addresses.remote.address.is_v4()) {
+FrameHead::FrameHead(const FrameAddresses& addresses) : is_v4_(addresses.remote.address.is_v4()) {
   uint8_t* at = std::ranges::copy(addresses.to, head_.data()).out;
   at = std::ranges::copy(addresses.from, at).out;
   if (addresses.vlan) {

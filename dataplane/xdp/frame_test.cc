@@ -89,10 +89,10 @@ TEST(Frame, IsRefusedWhenItIsNoDatagram) {
     size_t at;
     uint8_t value;
   } cases[] = {
-      {true, 12, 0x86},  {true, 13, 0x06},  {true, 14, 0x44},  {true, 14, 0x65},
-      {true, 20, 0x20},  {true, 21, 0x01},  {true, 23, 6},     {true, 22, 63},
-      {true, 39, 7},     {true, 38, 0xff},  {false, 14, 0x40}, {false, 18, 0xff},
-      {false, 20, 44},   {false, 20, 6},    {false, 20, 58},   {false, 59, 7},
+      {true, 12, 0x86}, {true, 13, 0x06}, {true, 14, 0x44},  {true, 14, 0x65},
+      {true, 20, 0x20}, {true, 21, 0x01}, {true, 23, 6},     {true, 22, 63},
+      {true, 39, 7},    {true, 38, 0xff}, {false, 14, 0x40}, {false, 18, 0xff},
+      {false, 20, 44},  {false, 20, 6},   {false, 20, 58},   {false, 59, 7},
   };
   for (const auto& c : cases) {
     Bytes frame = MakeFrame(AddressesOf(c.v4), testing::MakePayload(64));

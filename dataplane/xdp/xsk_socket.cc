@@ -19,7 +19,8 @@
 namespace omni {
 namespace {
 
-// LIMIT: rounds of asking the kernel to send what is queued; in copy mode it takes 32 frames a call.
+// LIMIT: rounds of asking the kernel to send what is queued; in copy mode it takes 32 frames a
+// call.
 constexpr int kFlushRounds = 256;
 // LIMIT: how long a worker waits for a device that takes nothing, as with a full socket buffer.
 constexpr int kSendWaitMs = 5;
@@ -52,8 +53,8 @@ absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Bind(FileDescriptor fd, co
   RETURN_IF_ERROR(out->SetUp());
   sockaddr_xdp address{};
   address.sxdp_family = AF_XDP;
-  address.sxdp_flags = static_cast<uint16_t>(
-      XDP_USE_NEED_WAKEUP | (copying == Copying::kCopy ? XDP_COPY : XDP_ZEROCOPY));
+  address.sxdp_flags = static_cast<uint16_t>(XDP_USE_NEED_WAKEUP |
+                                             (copying == Copying::kCopy ? XDP_COPY : XDP_ZEROCOPY));
   address.sxdp_ifindex = where.interface;
   address.sxdp_queue_id = where.queue;
   // SAFETY: the socket interface takes any address as a sockaddr.
@@ -137,8 +138,9 @@ XskSocket::~XskSocket() {
   if (frames_ != nullptr) munmap(frames_, size_t{2} * kEntries * kFrameBytes);
 }
 
-// ORDER: in all rings, whoever fills an entry publishes it by a release of the producer, and whoever
-// reads it has acquired the producer; likewise the consumer for entries that are free again.
+// ORDER: in all rings, whoever fills an entry publishes it by a release of the producer, and
+// whoever reads it has acquired the producer; likewise the consumer for entries that are free
+// again.
 
 size_t XskSocket::Receive(std::span<std::span<uint8_t>> out) {
   GiveBack();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // XskSocket: one AF_XDP socket on one queue of an interface, with frames of its own (UMEM): half of
-// them to receive into, half to send from. A frame never goes from one socket to another, so sharing
-// them would gain nothing. Bound and destroyed by any one thread; used by the worker that owns it.
+// them to receive into, half to send from. A frame never goes from one socket to another, so
+// sharing them would gain nothing. Bound and destroyed by any one thread; used by the worker that
+// owns it.
 #pragma once
 
 #include <atomic>
@@ -17,7 +18,8 @@ namespace omni {
 
 class XskSocket {
  public:
-  // LIMIT: frames of a page; what is longer goes to the UDP socket (the program at XDP sees to that).
+  // LIMIT: frames of a page; what is longer goes to the UDP socket (the program at XDP sees to
+  // that).
   static constexpr uint32_t kFrameBytes = 4096;
   // LIMIT: the kernel keeps 256 bytes in front of each frame (XDP_PACKET_HEADROOM).
   static constexpr uint32_t kLongest = kFrameBytes - 256;
@@ -32,8 +34,8 @@ class XskSocket {
 
   // A socket that Bind() will use up. Needs CAP_NET_RAW; Bind() needs nothing.
   static absl::StatusOr<FileDescriptor> Open();
-  // UNIMPLEMENTED: the driver cannot bind it without copying. UNAVAILABLE: the queue is taken, for a
-  // moment perhaps, as just after another socket on it was closed.
+  // UNIMPLEMENTED: the driver cannot bind it without copying. UNAVAILABLE: the queue is taken, for
+  // a moment perhaps, as just after another socket on it was closed.
   static absl::StatusOr<std::unique_ptr<XskSocket>> Bind(FileDescriptor fd, const Where& where,
                                                          Copying copying);
   ~XskSocket();

@@ -5,8 +5,8 @@
  *   1. parse      a whole datagram to our port at one of our addresses
  *   2. handshake  of the right size, at the rate that its source prefix may have
  *   3. data       longer than its header, of a channel that exists
- *   4. give       bulk channels to the AF_XDP socket of the queue; control channels, and all where
- *                 there is no socket, to the kernel
+ *   4. give       bulk channels to the AF_XDP socket of the queue if their worker owns it; control
+ *                 channels, and everything else, to the kernel
  *
  * STUN, QUIC and unknown kinds of messages are user space's to judge. dataplane/xdp loads it.
  */
@@ -128,12 +128,17 @@ OMNI_INLINE int omni_steer_handshake(const struct omni_datagram* d, uint32_t siz
   return omni_pass_as(OMNI_STEER_xdp_handshakes);
 }
 
-/* To the AF_XDP socket of the queue on which it came, or to the kernel where there is none. */
-OMNI_INLINE int omni_give(struct xdp_md* ctx) {
+/* To the AF_XDP socket of the queue on which it came, if both belong to one worker. Else to the
+ * kernel, whose socket filter finds the owner of the channel: its queue is long, and that of one
+ * worker to another is not. */
+OMNI_INLINE int omni_give(struct xdp_md* ctx, uint64_t id) {
   uint32_t index = ctx->ingress_ifindex;
   const struct omni_steer_interface* interface = bpf_map_lookup_elem(&steer_interfaces, &index);
   const uint32_t queue = ctx->rx_queue_index;
-  if (!interface || queue >= interface->queues || bpf_xdp_get_buff_len(ctx) > interface->longest) {
+  const uint32_t number = (uint32_t)(id >> 8) & OMNI_CHANNEL_NUMBER_MASK;
+  if (!interface || queue >= interface->queues || interface->workers == 0 ||
+      bpf_xdp_get_buff_len(ctx) > interface->longest ||
+      number % interface->workers != queue % interface->workers) {
     return omni_pass_as(OMNI_STEER_xdp_passed);
   }
   const int verdict = (int)bpf_redirect_map(&steer_sockets, interface->first + queue, XDP_PASS);
@@ -155,7 +160,7 @@ OMNI_INLINE int omni_steer_data(struct xdp_md* ctx, const struct omni_datagram* 
   }
   const uint32_t kind = (uint32_t)(id >> 8 & 0xff) >> OMNI_CHANNEL_KIND_SHIFT;
   const int is_bulk = kind == OMNI_CHANNEL_L3_BULK || kind == OMNI_CHANNEL_L2_BULK;
-  return is_bulk ? omni_give(ctx) : omni_pass_as(OMNI_STEER_xdp_passed);
+  return is_bulk ? omni_give(ctx, id) : omni_pass_as(OMNI_STEER_xdp_passed);
 }
 
 SEC("xdp.frags")

@@ -49,7 +49,7 @@ struct omni_steer_interface {
   uint32_t first;
   uint32_t queues;
   uint32_t longest; /* frames above it do not fit a socket's buffer and go to the UDP socket */
-  uint32_t reserved;
+  uint32_t workers; /* not 0; queue q and channel number n have the owners q and n modulo this */
 };
 OMNI_ASSERT_SIZE(struct omni_steer_interface, 16);
 

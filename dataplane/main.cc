@@ -56,9 +56,11 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     out.offloads.Watch(KernelOffload::kTunTcpCoalescing, &tun->tcp_joining());
     out.offloads.Watch(KernelOffload::kTunUdpCoalescing, &tun->udp_joining());
     Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
-    parts.udp_fds = udp->fds();
+    std::vector<int> udp_fds = udp->fds();
+    XdpPath::Port port = privileged.xdp->MakePort(i, {std::move(udp), std::move(udp_fds)});
+    parts.udp = std::move(port.port);
+    parts.udp_fds = std::move(port.fds);
     parts.tun_fd = tun->fd();
-    parts.udp = std::move(udp);
     parts.tun = std::move(tun);
     parts.reports = &hub;
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));

@@ -48,8 +48,9 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   ASSIGN_OR_RETURN(auto udp, BindUdp(options, offloads));
   ASSIGN_OR_RETURN(auto listener,
                    UnixListener::Open({.path = options.socket, .group = controller_user.gid}));
-  ASSIGN_OR_RETURN(auto xdp,
-                   XdpPath::Open({.choices = options.xdp, .listen_port = options.listen_port}));
+  ASSIGN_OR_RETURN(auto xdp, XdpPath::Open({.choices = options.xdp,
+                                            .listen_port = options.listen_port,
+                                            .workers = options.workers}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
   return Privileged{.tun = std::move(tun),
                     .udp = std::move(udp),

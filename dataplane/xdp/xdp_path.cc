@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/xdp/xdp_path.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -20,6 +22,7 @@ absl::StatusOr<std::unique_ptr<XdpPath>> XdpPath::Open(const Options& options) {
     return out;
   }
   out->steer_ = *std::move(steer);
+  out->OpenSpareSockets();
   out->Look(Now());
   return out;
 }
@@ -27,6 +30,7 @@ absl::StatusOr<std::unique_ptr<XdpPath>> XdpPath::Open(const Options& options) {
 void XdpPath::Maintain(Instant now) {
   if (steer_ == nullptr) return;
   if (network_.TakeChange() || now - looked_ >= kLook) Look(now);
+  FollowHops(now);
 }
 
 void XdpPath::Look(Instant now) {
@@ -34,11 +38,16 @@ void XdpPath::Look(Instant now) {
   const std::vector<HostInterface> interfaces = network_.Interfaces();
   const std::lock_guard lock(mutex_);
   FollowAddresses(interfaces);
-  std::erase_if(watched_, [&](const auto& entry) {
-    return std::ranges::none_of(interfaces, [&](const auto& i) { return i.index == entry.first; });
-  });
+  for (auto entry = watched_.begin(); entry != watched_.end();) {
+    const uint32_t index = entry->first;
+    const bool is_there =
+        std::ranges::find(interfaces, index, &HostInterface::index) != interfaces.end();
+    if (!is_there) LetGo(entry->second, now);
+    entry = is_there ? std::next(entry) : watched_.erase(entry);
+  }
   for (const HostInterface& interface : interfaces) {
     Watched& watched = watched_[interface.index];
+    if (watched.host.rx_queues != interface.rx_queues) LetGo(watched, now);
     watched.host = interface;
     watched.decision = DecideXdp(interface, options_.choices);
     if (watched.link.is_open() && !SteerObject::IsAttached(watched.link)) {
@@ -50,6 +59,7 @@ void XdpPath::Look(Instant now) {
         now >= watched.next_try) {
       Attach(watched, now);
     }
+    FollowSockets(watched, now);
   }
 }
 
@@ -107,6 +117,7 @@ std::vector<XdpPath::State> XdpPath::Describe() const {
                    active                    ? mode + watched.decision.reason
                    : watched.refusal.empty() ? watched.decision.reason
                                              : watched.refusal});
+    if (const auto sockets = DescribeSockets(watched)) out.push_back(*sockets);
   }
   return out;
 }
@@ -118,15 +129,18 @@ std::vector<uint64_t> XdpPath::Drops() const {
 std::vector<XdpPath::Counter> XdpPath::Counters() const {
   if (steer_ == nullptr) return {};
   const std::vector<uint64_t> values = steer_->Counters();
+  const auto sum = [this](Counter64 PlanBox::*counter) {
+    uint64_t out = 0;
+    for (const auto& box : boxes_) out += ((*box).*counter).value();
+    return out;
+  };
   return {
+      {"afxdp_rx_frames", "frames that workers took from AF_XDP sockets", sum(&PlanBox::received)},
+      {"afxdp_tx_frames", "frames that workers sent by AF_XDP sockets", sum(&PlanBox::sent)},
 #define OMNI_STEER_INFO(name, text) {#name, text, values[OMNI_STEER_##name]},
       OMNI_STEER_COUNTERS(OMNI_STEER_INFO)
 #undef OMNI_STEER_INFO
   };
-}
-
-XdpPath::State XdpPath::DescribePath() const {
-  return {"socket", true, "no interface has AF_XDP sockets"};
 }
 
 }  // namespace omni

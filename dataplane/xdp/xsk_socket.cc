@@ -49,22 +49,29 @@ absl::StatusOr<FileDescriptor> XskSocket::Open() {
 
 absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Bind(FileDescriptor fd, const Where& where,
                                                            Copying copying) {
-  std::unique_ptr<XskSocket> out(new XskSocket(std::move(fd), where, copying));
+  std::unique_ptr<XskSocket> out(new XskSocket(std::move(fd), where));
   RETURN_IF_ERROR(out->SetUp());
   sockaddr_xdp address{};
   address.sxdp_family = AF_XDP;
-  address.sxdp_flags = static_cast<uint16_t>(XDP_USE_NEED_WAKEUP |
-                                             (copying == Copying::kCopy ? XDP_COPY : XDP_ZEROCOPY));
+  // Without either flag the kernel takes what it can.
+  address.sxdp_flags =
+      static_cast<uint16_t>(XDP_USE_NEED_WAKEUP | (copying == Copying::kNever ? XDP_ZEROCOPY : 0));
   address.sxdp_ifindex = where.interface;
   address.sxdp_queue_id = where.queue;
   // SAFETY: the socket interface takes any address as a sockaddr.
   if (bind(out->fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    xdp_options options{};
+    socklen_t bytes = sizeof(options);
+    const bool told = getsockopt(out->fd(), SOL_XDP, XDP_OPTIONS, &options, &bytes) == 0;
+    out->copies_ = !told || (options.flags & XDP_OPTIONS_ZEROCOPY) == 0;
     return out;
   }
   const std::string what =
       fmt::format("bind AF_XDP to queue {} of interface {}", where.queue, where.interface);
   if (errno == EOPNOTSUPP || errno == EINVAL) {
-    return absl::UnimplementedError(what + ": the driver cannot");
+    return absl::UnimplementedError(what + (copying == Copying::kNever
+                                                ? ": the driver cannot without copying"
+                                                : ": the driver cannot"));
   }
   if (errno == EBUSY) return absl::UnavailableError(what + ": another socket has it");
   return ErrnoStatus(what);

@@ -24,7 +24,7 @@ class XskSocket {
   // LIMIT: the kernel keeps 256 bytes in front of each frame (XDP_PACKET_HEADROOM).
   static constexpr uint32_t kLongest = kFrameBytes - 256;
 
-  enum class Copying : uint8_t { kZeroCopy, kCopy };
+  enum class Copying : uint8_t { kNever, kIfNeeded };
   struct Where {
     uint32_t interface = 0;
     uint32_t queue = 0;
@@ -44,7 +44,8 @@ class XskSocket {
 
   int fd() const { return fd_.get(); }
   const Where& where() const { return where_; }
-  Copying copying() const { return copying_; }
+  // Whether the kernel copies each frame.
+  bool copies() const { return copies_; }
   // The kernel refused to go on: the interface is down or gone. From any thread.
   bool is_broken() const { return broken_.load(std::memory_order_relaxed); }
 
@@ -74,8 +75,7 @@ class XskSocket {
   // LIMIT: a burst of 2,048 frames each way, 16 MiB a socket; fewer lost packets on a busy core.
   static constexpr uint32_t kEntries = 2048;
 
-  XskSocket(FileDescriptor fd, const Where& where, Copying copying)
-      : fd_(std::move(fd)), where_(where), copying_(copying) {}
+  XskSocket(FileDescriptor fd, const Where& where) : fd_(std::move(fd)), where_(where) {}
   absl::Status SetUp();
   absl::Status MapRing(Ring& ring, int size_option, size_t offset_of_ring, uint64_t page_offset,
                        size_t entry_bytes);
@@ -84,7 +84,7 @@ class XskSocket {
 
   FileDescriptor fd_;
   const Where where_;
-  const Copying copying_;
+  bool copies_ = true;
   uint8_t* frames_ = nullptr;
   Ring fill_, completion_, rx_, tx_;
   std::vector<uint64_t> held_;  // received frames that the caller looks at

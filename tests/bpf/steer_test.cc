@@ -252,19 +252,20 @@ TEST_F(Steer, ForgetsChannels) {
   ExpectDropped(frame, OMNI_DROP_rx_unknown_channel, "a channel that was");
 }
 
-// A queue without a socket, one beyond those that have some, and a frame that fits no socket.
+// A queue without a socket, one beyond those that have some, a frame that fits no socket.
 TEST_F(Steer, GivesToTheKernelWhereThereIsNoSocket) {
   const uint32_t loopback = 1;  // test runs come in on it
   for (const omni_steer_interface& queues :
-       {omni_steer_interface{.queues = 1, .longest = 2000},
-        omni_steer_interface{.queues = 0, .longest = 2000},
-        omni_steer_interface{.queues = 1, .longest = 64},
-        omni_steer_interface{.first = 1U << 31, .queues = 64, .longest = 2000}}) {
+       {omni_steer_interface{.queues = 1, .longest = 2000, .workers = 1},
+        omni_steer_interface{.queues = 0, .longest = 2000, .workers = 1},
+        omni_steer_interface{.queues = 1, .longest = 64, .workers = 1},
+        omni_steer_interface{.queues = 1, .longest = 2000},
+        omni_steer_interface{.first = 1U << 31, .queues = 64, .longest = 2000, .workers = 2}}) {
     ASSERT_TRUE(steer_->SetInterface(loopback, queues).ok());
     ExpectUntouched(MakeFrame({}, Data(kBulk)), "no socket");
   }
   steer_->RemoveInterface(loopback);
-  EXPECT_EQ(count(OMNI_STEER_xdp_passed), 4U);
+  EXPECT_EQ(count(OMNI_STEER_xdp_passed), 5U);
   EXPECT_EQ(count(OMNI_STEER_xdp_redirected), 0U);
 }
 

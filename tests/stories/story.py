@@ -22,6 +22,7 @@ from omnilab import Lab, LabError, Options, process, wait_for  # noqa: E402
 
 SKIPPED = 77
 _build = "build/release"
+_path = None
 
 
 def scenario(**options):
@@ -34,13 +35,15 @@ def scenario(**options):
 
 def run(*scenarios):
     """Runs scenarios in order and ends the program: 0 when all held, 77 when they cannot run here."""
-    global _build
+    global _build, _path
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=_build, help="where the programs were built")
+    parser.add_argument("--path", choices=("socket", "afxdp"),
+                        help="of every dataplane that a scenario gives none")
     parser.add_argument("--only", help="one scenario, by name")
     arguments = parser.parse_args()
-    _build = arguments.build
+    _build, _path = arguments.build, arguments.path
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         sys.exit(SKIPPED)
@@ -64,7 +67,8 @@ def _lab_name(function):
 def _holds(function):
     print(f"--- {function.__name__.replace('_', ' ')}", flush=True)
     try:
-        with Lab.up(Options(name=_lab_name(function), build=_build, **function.options)) as lab:
+        options = {"path": _path, **function.options}
+        with Lab.up(Options(name=_lab_name(function), build=_build, **options)) as lab:
             try:
                 function(lab)
             except Exception:

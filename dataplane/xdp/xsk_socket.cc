@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "common/status.h"
@@ -26,6 +27,14 @@ constexpr int kFlushRounds = 256;
 constexpr int kSendWaitMs = 5;
 // LIMIT: in copy mode, frames on their way are accounted to the socket as 2 KiB each and more.
 constexpr int kSendBufferBytes = 16 << 20;
+
+// LIMIT: a burst of 2,048 frames each way, 16 MiB a socket; 4 MiB where no more memory may be
+// locked.
+constexpr std::array<uint32_t, 2> kEntries = {2048, 512};
+
+constexpr size_t FrameBytes(uint32_t entries) {
+  return size_t{2} * entries * XskSocket::kFrameBytes;
+}
 
 constexpr uint64_t FrameOf(uint64_t address) {
   return address / XskSocket::kFrameBytes * XskSocket::kFrameBytes;
@@ -77,19 +86,31 @@ absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Bind(FileDescriptor fd, co
   return ErrnoStatus(what);
 }
 
-absl::Status XskSocket::SetUp() {
-  constexpr size_t kBytes = size_t{2} * kEntries * kFrameBytes;
-  void* at = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) return ErrnoStatus("allocate frames of an AF_XDP socket");
-  frames_ = static_cast<uint8_t*>(at);
-  xdp_umem_reg umem{};
-  // SAFETY: the kernel takes the address as a number.
-  umem.addr = reinterpret_cast<uint64_t>(frames_);
-  umem.len = kBytes;
-  umem.chunk_size = kFrameBytes;
-  if (setsockopt(fd(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) != 0) {
-    return ErrnoStatus("register frames of an AF_XDP socket");
+absl::Status XskSocket::RegisterFrames() {
+  for (const uint32_t entries : kEntries) {
+    const size_t bytes = FrameBytes(entries);
+    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return ErrnoStatus("allocate frames of an AF_XDP socket");
+    xdp_umem_reg umem{};
+    // SAFETY: the kernel takes the address as a number.
+    umem.addr = reinterpret_cast<uint64_t>(at);
+    umem.len = bytes;
+    umem.chunk_size = kFrameBytes;
+    if (setsockopt(fd(), SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) == 0) {
+      entries_ = entries;
+      frames_ = static_cast<uint8_t*>(at);
+      return absl::OkStatus();
+    }
+    const int error = errno;
+    munmap(at, bytes);
+    if (error != ENOBUFS) return ErrnoStatus("register frames of an AF_XDP socket", error);
   }
+  return absl::ResourceExhaustedError(
+      "register frames of an AF_XDP socket: the limit of locked memory is too low");
+}
+
+absl::Status XskSocket::SetUp() {
+  RETURN_IF_ERROR(RegisterFrames());
   (void)setsockopt(fd(), SOL_SOCKET, SO_SNDBUFFORCE, &kSendBufferBytes, sizeof(kSendBufferBytes));
   RETURN_IF_ERROR(MapRing(fill_, XDP_UMEM_FILL_RING, offsetof(xdp_mmap_offsets, fr),
                           XDP_UMEM_PGOFF_FILL_RING, sizeof(uint64_t)));
@@ -99,11 +120,11 @@ absl::Status XskSocket::SetUp() {
                           sizeof(xdp_desc)));
   RETURN_IF_ERROR(MapRing(tx_, XDP_TX_RING, offsetof(xdp_mmap_offsets, tx), XDP_PGOFF_TX_RING,
                           sizeof(xdp_desc)));
-  held_.reserve(kEntries);
-  free_.reserve(kEntries);
-  for (uint32_t i = 0; i < kEntries; ++i) {
+  held_.reserve(entries_);
+  free_.reserve(entries_);
+  for (uint32_t i = 0; i < entries_; ++i) {
     held_.push_back(uint64_t{i} * kFrameBytes);
-    free_.push_back(uint64_t{kEntries + i} * kFrameBytes);
+    free_.push_back(uint64_t{entries_ + i} * kFrameBytes);
   }
   GiveBack();
   return absl::OkStatus();
@@ -111,8 +132,7 @@ absl::Status XskSocket::SetUp() {
 
 absl::Status XskSocket::MapRing(Ring& ring, int size_option, size_t offset_of_ring,
                                 uint64_t page_offset, size_t entry_bytes) {
-  const uint32_t entries = kEntries;
-  if (setsockopt(fd(), SOL_XDP, size_option, &entries, sizeof(entries)) != 0) {
+  if (setsockopt(fd(), SOL_XDP, size_option, &entries_, sizeof(entries_)) != 0) {
     return ErrnoStatus("size a ring of an AF_XDP socket");
   }
   xdp_mmap_offsets all{};
@@ -123,7 +143,7 @@ absl::Status XskSocket::MapRing(Ring& ring, int size_option, size_t offset_of_ri
   // SAFETY: the four parts of xdp_mmap_offsets are of this type.
   const auto& offsets = *reinterpret_cast<const xdp_ring_offset*>(
       reinterpret_cast<const uint8_t*>(&all) + offset_of_ring);
-  ring.memory_bytes = offsets.desc + kEntries * entry_bytes;
+  ring.memory_bytes = offsets.desc + entries_ * entry_bytes;
   void* at = mmap(nullptr, ring.memory_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
                   fd(), static_cast<off_t>(page_offset));
   if (at == MAP_FAILED) return ErrnoStatus("map a ring of an AF_XDP socket");
@@ -142,7 +162,7 @@ XskSocket::~XskSocket() {
     if (ring->memory != nullptr) munmap(ring->memory, ring->memory_bytes);
   }
   // The kernel holds the pages for as long as the socket lives.
-  if (frames_ != nullptr) munmap(frames_, size_t{2} * kEntries * kFrameBytes);
+  if (frames_ != nullptr) munmap(frames_, FrameBytes(entries_));
 }
 
 // ORDER: in all rings, whoever fills an entry publishes it by a release of the producer, and
@@ -153,10 +173,10 @@ size_t XskSocket::Receive(std::span<std::span<uint8_t>> out) {
   GiveBack();
   const uint32_t consumed = rx_.consumer().load(std::memory_order_relaxed);
   const uint32_t ready = rx_.producer().load(std::memory_order_acquire) - consumed;
-  const auto count = static_cast<uint32_t>(std::min<size_t>({ready, kEntries, out.size()}));
+  const auto count = static_cast<uint32_t>(std::min<size_t>({ready, entries_, out.size()}));
   const auto* entries = static_cast<const xdp_desc*>(rx_.entries);
   for (uint32_t i = 0; i < count; ++i) {
-    const xdp_desc& entry = entries[(consumed + i) % kEntries];
+    const xdp_desc& entry = entries[(consumed + i) % entries_];
     out[i] = {frames_ + entry.addr, entry.len};
     held_.push_back(FrameOf(entry.addr));
   }
@@ -169,7 +189,7 @@ void XskSocket::GiveBack() {
   if (held_.empty()) return;
   const uint32_t produced = fill_.producer().load(std::memory_order_relaxed);
   auto* entries = static_cast<uint64_t*>(fill_.entries);
-  for (uint32_t i = 0; i < held_.size(); ++i) entries[(produced + i) % kEntries] = held_[i];
+  for (uint32_t i = 0; i < held_.size(); ++i) entries[(produced + i) % entries_] = held_[i];
   fill_.producer().store(produced + static_cast<uint32_t>(held_.size()), std::memory_order_release);
   held_.clear();
   if (fill_.needs_wakeup()) (void)recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
@@ -187,7 +207,7 @@ std::span<uint8_t> XskSocket::Reserve() {
 
 void XskSocket::Commit(uint32_t bytes) {
   auto* entries = static_cast<xdp_desc*>(tx_.entries);
-  entries[queued_ % kEntries] = {.addr = free_.back(), .len = bytes, .options = 0};
+  entries[queued_ % entries_] = {.addr = free_.back(), .len = bytes, .options = 0};
   free_.pop_back();
   ++queued_;
 }
@@ -197,7 +217,7 @@ void XskSocket::TakeSent() {
   const uint32_t ready = completion_.producer().load(std::memory_order_acquire) - consumed;
   const auto* entries = static_cast<const uint64_t*>(completion_.entries);
   for (uint32_t i = 0; i < ready; ++i) {
-    free_.push_back(FrameOf(entries[(consumed + i) % kEntries]));
+    free_.push_back(FrameOf(entries[(consumed + i) % entries_]));
   }
   if (ready > 0) completion_.consumer().store(consumed + ready, std::memory_order_release);
 }

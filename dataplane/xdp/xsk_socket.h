@@ -72,11 +72,9 @@ class XskSocket {
     void* memory = nullptr;
     size_t memory_bytes = 0;
   };
-  // LIMIT: a burst of 2,048 frames each way, 16 MiB a socket; fewer lost packets on a busy core.
-  static constexpr uint32_t kEntries = 2048;
-
   XskSocket(FileDescriptor fd, const Where& where) : fd_(std::move(fd)), where_(where) {}
   absl::Status SetUp();
+  absl::Status RegisterFrames();
   absl::Status MapRing(Ring& ring, int size_option, size_t offset_of_ring, uint64_t page_offset,
                        size_t entry_bytes);
   void GiveBack();
@@ -85,6 +83,7 @@ class XskSocket {
   FileDescriptor fd_;
   const Where where_;
   bool copies_ = true;
+  uint32_t entries_ = 0;  // of each ring, and frames each way; a power of two
   uint8_t* frames_ = nullptr;
   Ring fill_, completion_, rx_, tx_;
   std::vector<uint64_t> held_;  // received frames that the caller looks at

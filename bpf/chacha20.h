@@ -17,7 +17,24 @@ struct omni_crypt {
   uint32_t aad[4];
   uint8_t text[OMNI_KERNEL_TEXT];
   uint8_t slack[64]; /* padding and lengths behind the longest text */
+  uint8_t head[96];  /* of what is sent: too much for the stack */
 };
+
+/* The text of 1 to OMNI_KERNEL_TEXT bytes to or from the packet; 0 when done. One less than the
+ * length is what is checked: from that the verifier of Linux 6.1 sees that no length is zero. */
+OMNI_INLINE int omni_read_text(struct __sk_buff* skb, uint32_t at, struct omni_crypt* c,
+                               uint32_t bytes) {
+  uint32_t less = bytes - 1;
+  OMNI_OPAQUE(less);
+  return less >= OMNI_KERNEL_TEXT || bpf_skb_load_bytes(skb, at, c->text, less + 1);
+}
+OMNI_INLINE int omni_write_text(struct __sk_buff* skb, uint32_t at, struct omni_crypt* c,
+                                uint32_t bytes) {
+  uint32_t less = bytes - 1;
+  OMNI_OPAQUE(less);
+  return less >= OMNI_KERNEL_TEXT ||
+         bpf_skb_store_bytes(skb, at, c->text, less + 1, BPF_F_RECOMPUTE_CSUM);
+}
 
 #define OMNI_ROTATE(x, n) ((x) << (n) | (x) >> (32 - (n)))
 #define OMNI_QUARTER(a, b, c, d) \

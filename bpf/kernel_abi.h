@@ -60,7 +60,7 @@ OMNI_ASSERT_SIZE(struct omni_kernel_window, 24 + 8 * OMNI_REPLAY_WORDS);
 /* A control channel that we send on. */
 struct omni_kernel_tx {
   uint32_t active;
-  uint32_t reserved;
+  uint32_t peer;
   uint64_t id;
   uint64_t reject_at;
   uint64_t counter; /* the next one; the program adds to it atomically, nobody else does */

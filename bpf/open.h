@@ -55,7 +55,8 @@ OMNI_INLINE int omni_drop(enum omni_drop_reason reason) {
 
 OMNI_INLINE int omni_find_channel(struct __sk_buff* skb, struct omni_opening* o,
                                   enum omni_way way) {
-  if (!omni_parse_outer(skb, &o->outer)) return OMNI_PASS;
+  /* What is for another machine reached a bridge's port, or an interface that hears all. */
+  if (skb->pkt_type != PACKET_HOST || !omni_parse_outer(skb, &o->outer)) return OMNI_PASS;
   uint64_t words[2];
   if (o->outer.payload_bytes < OMNI_DATA_OVERHEAD) return OMNI_PASS;
   if (bpf_skb_load_bytes(skb, o->outer.payload, words, sizeof(words))) return OMNI_PASS;
@@ -98,10 +99,7 @@ OMNI_INLINE int omni_load(struct __sk_buff* skb, struct omni_opening* o, enum om
       bpf_skb_load_bytes(skb, at + OMNI_DATA_AAD_BYTES, o->tag, sizeof(o->tag))) {
     return omni_drop(OMNI_DROP_rx_truncated);
   }
-  uint32_t bytes = o->bytes;
-  OMNI_OPAQUE(bytes);
-  if (bytes > 0 && bytes <= OMNI_KERNEL_TEXT &&
-      bpf_skb_load_bytes(skb, at + OMNI_DATA_OVERHEAD, c->text, bytes)) {
+  if (o->bytes > 0 && omni_read_text(skb, at + OMNI_DATA_OVERHEAD, c, o->bytes)) {
     return omni_drop(OMNI_DROP_rx_truncated);
   }
   c->nonce[0] = c->aad[2];
@@ -232,12 +230,7 @@ OMNI_INLINE int omni_strip(struct __sk_buff* skb, struct omni_opening* o) {
   if (surplus <= 0 || bpf_skb_adjust_room(skb, -surplus, BPF_ADJ_ROOM_MAC, 0)) {
     return omni_drop(OMNI_DROP_rx_tun_error);
   }
-  uint32_t bytes = o->bytes;
-  OMNI_OPAQUE(bytes);
-  if (bytes == 0 || bytes > OMNI_KERNEL_TEXT ||
-      bpf_skb_store_bytes(skb, ETH_HLEN, o->work->text, bytes, BPF_F_RECOMPUTE_CSUM)) {
-    return omni_drop(OMNI_DROP_rx_tun_error);
-  }
+  if (omni_write_text(skb, ETH_HLEN, o->work, o->bytes)) return omni_drop(OMNI_DROP_rx_tun_error);
   skb->mark = 0;
   bpf_set_hash_invalid(skb);
   return OMNI_GO_ON;

@@ -7,6 +7,7 @@
 #define OMNI_BPF_PARSE_H
 
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -15,6 +16,8 @@
 
 #include "bpf/maps.h"
 
+#define OMNI_TCP_FLAGS 13 /* offset of the flags in a TCP header */
+#define OMNI_TCP_SYN 0x02
 #define OMNI_FRAGMENT_BITS 0x3fff /* more fragments, or an offset */
 
 /* A datagram for our port, seen from outside. */
@@ -179,6 +182,14 @@ OMNI_INLINE int omni_parse_inner6(struct __sk_buff* skb, struct omni_inner* inne
     inner->header = sizeof(ip);
   }
   return 1;
+}
+
+/* Whether a packet that could be sealed opens a TCP connection. */
+OMNI_INLINE int omni_is_syn(struct __sk_buff* skb, const struct omni_inner* inner) {
+  uint8_t flags = 0;
+  if (inner->protocol != IPPROTO_TCP || inner->header == 0) return 0;
+  if (bpf_skb_load_bytes(skb, inner->header + OMNI_TCP_FLAGS, &flags, sizeof(flags))) return 0;
+  return (flags & OMNI_TCP_SYN) != 0;
 }
 
 OMNI_INLINE int omni_parse_inner(struct __sk_buff* skb, struct omni_inner* inner) {

@@ -3,7 +3,7 @@
  * channel are sealed and sent; everything else goes on to user space, untouched.
  *
  *   1. parse      a packet whose header the program can finish, or not ours
- *   2. order      small, and nothing of its flow with user space a moment ago
+ *   2. order      small, no SYN, and nothing of its flow with user space a moment ago
  *   3. route      the peer, its path and its channel
  *   4. number     the next counter of the channel, the key under it
  *   5. checksum   what the host left unfinished
@@ -21,6 +21,7 @@ struct omni_sealing {
   struct omni_crypt* work;
   uint64_t now;
   uint32_t bytes; /* of the inner packet */
+  uint32_t index; /* of the peer */
   uint32_t interface;
   uint16_t family; /* outside */
   uint16_t port;
@@ -28,8 +29,8 @@ struct omni_sealing {
   uint8_t local[16];
 };
 
-/* The largest outer header, the data header behind it, and an Ethernet header that the redirect
- * takes off. */
+/* What stands before the text: an Ethernet header, which the redirect takes off, the outer headers,
+ * the data header. */
 struct omni_head4 {
   struct ethhdr ethernet;
   struct iphdr ip;
@@ -60,6 +61,11 @@ OMNI_INLINE int omni_leave(struct omni_sealing* s, enum omni_kernel_counter why)
 }
 
 OMNI_INLINE int omni_check_order(struct __sk_buff* skb, struct omni_sealing* s) {
+  /* User space makes the segment size fit the path. Nothing of the flow is on its way before. */
+  if (omni_is_syn(skb, &s->inner)) {
+    omni_count(OMNI_COUNT_kernel_tx_other);
+    return OMNI_PASS;
+  }
   s->bytes = skb->len;
   if (s->bytes > omni_threshold || skb->gso_segs > 1 || s->inner.header == 0) {
     return omni_leave(s, OMNI_COUNT_kernel_tx_large);
@@ -78,6 +84,7 @@ OMNI_INLINE int omni_find_path(struct omni_sealing* s) {
   if (!peer) return omni_leave(s, OMNI_COUNT_kernel_tx_other);
   const uint32_t active = peer->active;
   s->peer = peer;
+  s->index = index;
   s->interface = peer->interface;
   s->family = peer->family;
   s->port = peer->port;
@@ -97,6 +104,8 @@ OMNI_INLINE int omni_number(struct omni_sealing* s) {
   struct omni_kernel_tx* channel = bpf_map_lookup_elem(&omni_tx, &slot);
   if (!c || !channel) return omni_leave(s, OMNI_COUNT_kernel_tx_other);
   const uint32_t active = channel->active;
+  /* A slot that has become another peer's. */
+  if (channel->peer != s->index) return omni_leave(s, OMNI_COUNT_kernel_tx_other);
   if (active == 0 || s->now >= channel->reject_at) return omni_leave(s, OMNI_COUNT_kernel_tx_other);
   const uint64_t counter = __sync_fetch_and_add(&channel->counter, 1);
   const uint64_t id = channel->id;
@@ -156,15 +165,10 @@ OMNI_INLINE void omni_finish_checksum(struct omni_sealing* s) {
 }
 
 OMNI_INLINE int omni_seal(struct __sk_buff* skb, struct omni_sealing* s) {
-  uint32_t bytes = s->bytes;
-  OMNI_OPAQUE(bytes);
-  if (bytes == 0 || bytes > OMNI_KERNEL_TEXT) return omni_drop(OMNI_DROP_tx_inner_malformed);
-  if (bpf_skb_load_bytes(skb, 0, s->work->text, bytes)) {
-    return omni_drop(OMNI_DROP_tx_inner_malformed);
-  }
-  omni_pad(s->work, bytes);
+  if (omni_read_text(skb, 0, s->work, s->bytes)) return omni_drop(OMNI_DROP_tx_inner_malformed);
+  omni_pad(s->work, s->bytes);
   omni_finish_checksum(s);
-  omni_seal_text(s->work, bytes);
+  omni_seal_text(s->work, s->bytes);
   return OMNI_GO_ON;
 }
 
@@ -195,67 +199,62 @@ OMNI_INLINE struct udphdr omni_udp_of(const struct omni_sealing* s) {
 
 /* The checksum of UDP stays zero: the tag says more, and GRO leaves such datagrams alone. */
 OMNI_INLINE int omni_write_head4(struct __sk_buff* skb, struct omni_sealing* s) {
-  struct omni_head4 head = {};
-  head.ip.version = 4;
-  head.ip.ihl = 5;
-  head.ip.tos = s->inner.traffic_class;
-  head.ip.tot_len = bpf_htons((uint16_t)(sizeof(head) - sizeof(head.ethernet) + s->bytes));
-  head.ip.frag_off = bpf_htons(0x4000); /* do not fragment */
-  head.ip.ttl = OMNI_HOPS;
-  head.ip.protocol = IPPROTO_UDP;
-  __builtin_memcpy(&head.ip.saddr, s->local, 4);
-  __builtin_memcpy(&head.ip.daddr, s->remote, 4);
-  uint16_t words[10];
-  __builtin_memcpy(words, &head.ip, sizeof(words));
-  uint64_t sum = 0;
-  for (int i = 0; i < 10; ++i) sum += words[i];
-  head.ip.check = (uint16_t)~omni_fold(sum);
-  head.udp = omni_udp_of(s);
-  __builtin_memcpy(head.aad, s->work->aad, sizeof(head.aad));
-  __builtin_memcpy(head.tag, s->work->tag, sizeof(head.tag));
-  return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0) == 0;
+  struct omni_head4* head = (struct omni_head4*)s->work->head;
+  __builtin_memset(head, 0, sizeof(*head));
+  head->ip.version = 4;
+  head->ip.ihl = 5;
+  head->ip.tos = s->inner.traffic_class;
+  head->ip.tot_len = bpf_htons((uint16_t)(sizeof(*head) - sizeof(head->ethernet) + s->bytes));
+  head->ip.frag_off = bpf_htons(0x4000); /* do not fragment */
+  head->ip.ttl = OMNI_HOPS;
+  head->ip.protocol = IPPROTO_UDP;
+  __builtin_memcpy(&head->ip.saddr, s->local, 4);
+  __builtin_memcpy(&head->ip.daddr, s->remote, 4);
+  uint64_t sum = bpf_htons(0x4500 | s->inner.traffic_class) + (uint64_t)head->ip.tot_len;
+  sum += head->ip.frag_off + (uint64_t)bpf_htons(OMNI_HOPS << 8 | IPPROTO_UDP);
+  sum += (uint64_t)head->ip.saddr + head->ip.daddr;
+  head->ip.check = (uint16_t)~omni_fold(sum);
+  head->udp = omni_udp_of(s);
+  __builtin_memcpy(head->aad, s->work->aad, sizeof(head->aad));
+  __builtin_memcpy(head->tag, s->work->tag, sizeof(head->tag));
+  return bpf_skb_store_bytes(skb, 0, head, sizeof(*head), 0) == 0;
 }
 
-OMNI_INLINE uint64_t omni_sum_words(const uint32_t* words, int count) {
-  uint64_t sum = 0;
-  for (int i = 0; i < count; ++i) sum += words[i];
-  return sum;
+OMNI_INLINE uint64_t omni_sum4(const void* at) {
+  uint32_t words[4];
+  __builtin_memcpy(words, at, sizeof(words));
+  return (uint64_t)words[0] + words[1] + words[2] + words[3];
 }
 
 /* IPv6 knows no UDP without a checksum (RFC 8200, section 8.1). */
 OMNI_INLINE int omni_write_head6(struct __sk_buff* skb, struct omni_sealing* s) {
-  struct omni_head6 head = {};
-  head.ip.version = 6;
-  head.ip.priority = s->inner.traffic_class >> 4;
-  head.ip.flow_lbl[0] = (uint8_t)(s->inner.traffic_class << 4);
-  head.ip.nexthdr = IPPROTO_UDP;
-  head.ip.hop_limit = OMNI_HOPS;
-  __builtin_memcpy(&head.ip.saddr, s->local, 16);
-  __builtin_memcpy(&head.ip.daddr, s->remote, 16);
-  head.udp = omni_udp_of(s);
-  head.ip.payload_len = head.udp.len;
-  uint32_t words[10];
-  __builtin_memcpy(words, s->local, 16);
-  __builtin_memcpy(words + 4, s->remote, 16);
-  __builtin_memcpy(words + 8, &head.udp, 8);
-  uint64_t sum = omni_sum_words(words, 10) + head.udp.len + bpf_htons(IPPROTO_UDP);
-  sum += omni_sum_words(s->work->tag, 4) + omni_sum_words(s->work->aad, 4);
-  const uint32_t start = omni_fold(sum);
-  const uint16_t check = (uint16_t)~omni_sum_text(s->work, 0, s->bytes, start);
-  head.udp.check = check == 0 ? 0xffff : check;
-  __builtin_memcpy(head.aad, s->work->aad, sizeof(head.aad));
-  __builtin_memcpy(head.tag, s->work->tag, sizeof(head.tag));
-  return bpf_skb_store_bytes(skb, 0, &head, sizeof(head), 0) == 0;
+  struct omni_head6* head = (struct omni_head6*)s->work->head;
+  __builtin_memset(head, 0, sizeof(*head));
+  head->ip.version = 6;
+  head->ip.priority = s->inner.traffic_class >> 4;
+  head->ip.flow_lbl[0] = (uint8_t)(s->inner.traffic_class << 4);
+  head->ip.nexthdr = IPPROTO_UDP;
+  head->ip.hop_limit = OMNI_HOPS;
+  __builtin_memcpy(&head->ip.saddr, s->local, 16);
+  __builtin_memcpy(&head->ip.daddr, s->remote, 16);
+  head->udp = omni_udp_of(s);
+  head->ip.payload_len = head->udp.len;
+  /* The length stands in the pseudo header and in the real one. */
+  uint64_t sum = 2ULL * head->udp.len + bpf_htons(IPPROTO_UDP) + head->udp.source + head->udp.dest;
+  sum += omni_sum4(s->local) + omni_sum4(s->remote);
+  sum += omni_sum4(s->work->tag) + omni_sum4(s->work->aad);
+  const uint16_t check = (uint16_t)~omni_sum_text(s->work, 0, s->bytes, omni_fold(sum));
+  head->udp.check = check == 0 ? 0xffff : check;
+  __builtin_memcpy(head->aad, s->work->aad, sizeof(head->aad));
+  __builtin_memcpy(head->tag, s->work->tag, sizeof(head->tag));
+  return bpf_skb_store_bytes(skb, 0, head, sizeof(*head), 0) == 0;
 }
 
 OMNI_INLINE int omni_write(struct __sk_buff* skb, struct omni_sealing* s) {
   const uint32_t head = s->family == 4 ? sizeof(struct omni_head4) : sizeof(struct omni_head6);
   if (!omni_reshape(skb, s, head + s->bytes)) return omni_drop(OMNI_DROP_tx_kernel_error);
   const int written = s->family == 4 ? omni_write_head4(skb, s) : omni_write_head6(skb, s);
-  uint32_t bytes = s->bytes;
-  OMNI_OPAQUE(bytes);
-  if (!written || bytes == 0 || bytes > OMNI_KERNEL_TEXT ||
-      bpf_skb_store_bytes(skb, head, s->work->text, bytes, 0)) {
+  if (!written || omni_write_text(skb, head, s->work, s->bytes)) {
     return omni_drop(OMNI_DROP_tx_kernel_error);
   }
   skb->mark = 0;

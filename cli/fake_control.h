@@ -44,7 +44,12 @@ class FakeControl final : public control::v1::Control::Service {
     dataplane->set_workers(2);
     dataplane->set_path("socket");
     dataplane->set_path_reason("the only one");
-    dataplane->set_aead_backend("libsodium");
+    auto* cipher = dataplane->add_ciphers();
+    cipher->set_name("chacha20-poly1305");
+    cipher->set_backend("libsodium");
+    cipher->set_ns_64(300);
+    cipher->set_ns_1420(1400);
+    cipher->set_offered(true);
     dataplane->set_generation(3);
     auto* feature = dataplane->add_features();
     feature->set_name("udp_gso");
@@ -167,6 +172,7 @@ class FakeControl final : public control::v1::Control::Service {
     peer.add_allowed("fd77::2/128");
     peer.set_endpoint("192.0.2.2:51900");
     peer.set_state(control::v1::PEER_STATE_UP);
+    peer.set_cipher("aes-256-gcm");
     peer.mutable_last_handshake_age()->set_seconds(75);
     peer.mutable_rtt()->set_nanos(140'000);
     peer.set_handshakes(4);

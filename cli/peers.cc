@@ -90,6 +90,7 @@ void PrintPeer(const Context& context, const api::Peer& peer) {
        {"Keepalive", peer.persistent_keepalive_s() == 0
                          ? "off"
                          : fmt::format("{} s", peer.persistent_keepalive_s())},
+       {"Cipher", peer.cipher()},
        {"Last handshake", peer.has_last_handshake_age() ? LastHandshake(peer) : "never"},
        {"Handshakes", fmt::format("{} ({} failed)", peer.handshakes(), peer.handshake_failures())},
        {"RTT", Rtt(peer)},
@@ -103,12 +104,13 @@ void List(const Context& context) {
   Client client(context);
   const auto response = client.Call(&Stub::ListPeers, api::ListPeersRequest());
   if (context.format == OutputFormat::kJson) return PrintJson(*context.out, response);
-  Table table(
-      {"PEER", "STATE", "ENDPOINT", "HANDSHAKE", "RTT", "MTU", "RECEIVED", "SENT", "ALLOWED"},
-      {"RTT", "MTU", "RECEIVED", "SENT"});
+  Table table({"PEER", "STATE", "ENDPOINT", "CIPHER", "HANDSHAKE", "RTT", "MTU", "RECEIVED", "SENT",
+               "ALLOWED"},
+              {"RTT", "MTU", "RECEIVED", "SENT"});
   for (const auto& peer : response.peers()) {
-    table.Add({peer.name(), StateName(peer.state()), peer.endpoint(), LastHandshake(peer),
-               Rtt(peer), peer.path_mtu() == 0 ? "" : fmt::format("{}", peer.path_mtu()),
+    table.Add({peer.name(), StateName(peer.state()), peer.endpoint(), peer.cipher(),
+               LastHandshake(peer), Rtt(peer),
+               peer.path_mtu() == 0 ? "" : fmt::format("{}", peer.path_mtu()),
                HumanBytes(peer.rx_bytes()), HumanBytes(peer.tx_bytes()),
                fmt::format("{}", fmt::join(peer.allowed(), ","))});
   }

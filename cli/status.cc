@@ -32,8 +32,16 @@ void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& 
                     {"  UDP port", fmt::format("{}", dataplane.listen_port())},
                     {"  Workers", fmt::format("{}", dataplane.workers())},
                     {"  Path", WithReason(dataplane.path(), dataplane.path_reason())},
-                    {"  AEAD", dataplane.aead_backend()},
                     {"  Generation", fmt::format("{}", dataplane.generation())}});
+  std::vector<std::pair<std::string, std::string>> ciphers;
+  for (const auto& cipher : dataplane.ciphers()) {
+    ciphers.emplace_back(
+        "    " + cipher.name(),
+        fmt::format("{}, {} ns for 64 bytes, {} ns for 1420, {}", cipher.backend(), cipher.ns_64(),
+                    cipher.ns_1420(), cipher.offered() ? "offered to peers" : "not offered"));
+  }
+  out << "  Ciphers:\n";
+  PrintFields(out, ciphers);
   if (dataplane.features().empty()) return;
   out << "  Offloads:\n";
   std::vector<std::pair<std::string, std::string>> features;

@@ -11,6 +11,7 @@ find_package(prometheus-cpp CONFIG REQUIRED)
 find_package(Boost 1.74 REQUIRED)
 find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED COMPONENTS Crypto)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
 pkg_check_modules(nl REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
@@ -19,7 +20,7 @@ pkg_check_modules(cap REQUIRED IMPORTED_TARGET libcap)
 pkg_check_modules(systemd REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 
-# intel-ipsec-mb exists on amd64 only; without it libsodium seals and opens.
+# intel-ipsec-mb exists on amd64 only; without it OpenSSL and libsodium seal and open.
 find_library(IPSEC_MB_LIBRARY IPSec_MB)
 if(IPSEC_MB_LIBRARY)
   add_library(omni_ipsec_mb INTERFACE)

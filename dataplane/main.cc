@@ -13,6 +13,7 @@
 #include "common/status.h"
 #include "dataplane/api/service.h"
 #include "dataplane/hub/hub.h"
+#include "dataplane/setup/aead_choice.h"
 #include "dataplane/setup/options.h"
 #include "dataplane/setup/privileged.h"
 #include "dataplane/worker/worker.h"
@@ -63,6 +64,7 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     parts.tun_fd = tun->fd();
     parts.tun = std::move(tun);
     parts.reports = &hub;
+    parts.control = privileged.kernel.get();
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
   std::vector<Worker*> siblings;
@@ -92,6 +94,22 @@ void DescribeXdp(const XdpPath& xdp, DataplaneInfo& info) {
   };
 }
 
+OffloadReport::Line DescribeKernelPath(const Privileged& privileged) {
+  if (privileged.kernel == nullptr) return {"in_kernel", false, privileged.kernel_reason};
+  return {"in_kernel", true, privileged.kernel->Describe()};
+}
+
+void LogFeature(const OffloadReport::Line& line) {
+  spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
+}
+
+void LogCiphers(const std::vector<CipherSpeed>& ciphers) {
+  for (const CipherSpeed& speed : ciphers) {
+    spdlog::info("{}: by {}, {} ns for 64 bytes, {} ns for 1,420", CipherName(speed.cipher),
+                 AeadBackendName(speed.backend), speed.ns_64, speed.ns_1420);
+  }
+}
+
 // Ticks until a signal or a worker ends it. Gives the exit code.
 int TickUntilEnd(Hub& hub, XdpPath& xdp, const sigset_t& signals) {
   for (;;) {
@@ -114,19 +132,26 @@ absl::StatusOr<int> Run(const Options& options) {
   RETURN_IF_ERROR(InitLogging("omni-dataplane", options.log_level));
   if (sodium_init() < 0) return absl::InternalError("libsodium did not initialise");
   const sigset_t signals = BlockSignals();
-  ASSIGN_OR_RETURN(auto aeads, MakeAeads(options));
+  ASSIGN_OR_RETURN(AeadChoice choice, ChooseAeads(options.aead, options.workers));
   ASSIGN_OR_RETURN(Privileged privileged, OpenAndDropPrivileges(options));
 
   Hub hub(*privileged.link, *privileged.underlay);
+  hub.SetKernel(privileged.kernel.get());
   hub.SetChannelWatch(privileged.xdp.get());
-  const Workers workers = MakeWorkers(privileged, hub, std::move(aeads));
+  const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
+  LogCiphers(choice.ciphers);
   for (const OffloadReport::Line& line : workers.offloads.Describe()) {
-    spdlog::info("{}: {} ({})", line.name, line.active ? "on" : "off", line.reason);
+    LogFeature(line);
   }
-  DataplaneInfo info{.tun_name = options.tun,
-                     .listen_port = options.listen_port,
-                     .aead_backend = std::string(workers.all[0]->aead_name())};
-  info.features = [&workers] { return workers.offloads.Describe(); };
+  LogFeature(DescribeKernelPath(privileged));
+  DataplaneInfo info{
+      .tun_name = options.tun, .listen_port = options.listen_port, .ciphers = choice.ciphers};
+  info.control_channels = privileged.kernel == nullptr ? 0 : 1;
+  info.features = [&workers, &privileged] {
+    auto features = workers.offloads.Describe();
+    features.push_back(DescribeKernelPath(privileged));
+    return features;
+  };
   DescribeXdp(*privileged.xdp, info);
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());
@@ -138,8 +163,8 @@ absl::StatusOr<int> Run(const Options& options) {
   std::vector<std::thread> threads;
   threads.reserve(workers.all.size());
   for (const auto& worker : workers.all) threads.emplace_back([&worker] { worker->Run(); });
-  spdlog::info("ready: {} workers, UDP port {}, TUN {}, {}", workers.all.size(),
-               options.listen_port, options.tun, workers.all[0]->aead_name());
+  spdlog::info("ready: {} workers, UDP port {}, TUN {}", workers.all.size(), options.listen_port,
+               options.tun);
   sd_notify(0, "READY=1");
   const int code = TickUntilEnd(hub, *privileged.xdp, signals);
   sd_notify(0, "STOPPING=1");

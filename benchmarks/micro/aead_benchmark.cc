@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sealing and opening by size and backend, in batches of 64 as the pipelines do it. Time is per
-// batch; items are packets, bytes are those of the inner packets.
+// Sealing and opening by cipher, backend and size, in batches of 64 as the pipelines do it. Time is
+// per batch; items are packets, bytes are those of the inner packets.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <string>
+#include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "bpf/abi.h"
 #include "dataplane/core/aead.h"
+#include "dataplane/core/test_loop.h"
 
 namespace omni {
 namespace {
@@ -18,13 +21,13 @@ constexpr int64_t kSizes[] = {64, 256, 512, 1420};
 
 // A batch of packets one behind the other in memory, as in the sender's arena.
 struct Batch {
-  explicit Batch(uint32_t text_bytes) : memory(kBatch * (OMNI_DATA_OVERHEAD + text_bytes)) {
+  Batch(Cipher cipher, uint32_t text_bytes) : memory(kBatch * (OMNI_DATA_OVERHEAD + text_bytes)) {
     for (size_t i = 0; i < key.size(); ++i) key.mutable_data()[i] = static_cast<uint8_t>(i);
     for (size_t i = 0; i < kBatch; ++i) {
       uint8_t* header = memory.data() + i * (OMNI_DATA_OVERHEAD + text_bytes);
       header[0] = OMNI_MSG_DATA;
       header[8] = static_cast<uint8_t>(i);
-      jobs.push_back({.key = &key, .header = header, .text_bytes = text_bytes});
+      jobs.push_back({.key = &key, .header = header, .text_bytes = text_bytes, .cipher = cipher});
     }
   }
 
@@ -39,12 +42,12 @@ void CountPackets(benchmark::State& state, int64_t text_bytes) {
   state.SetBytesProcessed(packets * text_bytes);
 }
 
-void Seal(benchmark::State& state, AeadBackend backend) {
-  auto aead = MakeAead(backend);
-  if (!aead.ok()) return state.SkipWithError("backend does not start");
-  Batch batch(static_cast<uint32_t>(state.range(0)));
+void Seal(benchmark::State& state, Cipher cipher, AeadBackend backend) {
+  auto engine = MakeCipherEngine(cipher, backend);
+  if (!engine.ok()) return state.SkipWithError("backend does not start");
+  Batch batch(cipher, static_cast<uint32_t>(state.range(0)));
   for (auto _ : state) {
-    (*aead)->Seal(batch.jobs);
+    (*engine)->Seal(batch.jobs);
     benchmark::ClobberMemory();
   }
   CountPackets(state, state.range(0));
@@ -52,15 +55,15 @@ void Seal(benchmark::State& state, AeadBackend backend) {
 
 // Opening is in place, and a text can be opened only once: each round starts from a sealed copy.
 // The copy is part of the figure; it is what the kernel does with each datagram anyway.
-void Open(benchmark::State& state, AeadBackend backend) {
-  auto aead = MakeAead(backend);
-  if (!aead.ok()) return state.SkipWithError("backend does not start");
-  Batch batch(static_cast<uint32_t>(state.range(0)));
-  (*aead)->Seal(batch.jobs);
+void Open(benchmark::State& state, Cipher cipher, AeadBackend backend) {
+  auto engine = MakeCipherEngine(cipher, backend);
+  if (!engine.ok()) return state.SkipWithError("backend does not start");
+  Batch batch(cipher, static_cast<uint32_t>(state.range(0)));
+  (*engine)->Seal(batch.jobs);
   const std::vector<uint8_t> sealed = batch.memory;
   for (auto _ : state) {
     std::copy(sealed.begin(), sealed.end(), batch.memory.begin());
-    (*aead)->Open(batch.jobs);
+    (*engine)->Open(batch.jobs);
     benchmark::ClobberMemory();
   }
   for (const AeadJob& job : batch.jobs) {
@@ -69,14 +72,45 @@ void Open(benchmark::State& state, AeadBackend backend) {
   CountPackets(state, state.range(0));
 }
 
-// Registered for the backends that this build and this machine have.
+// A packet at a time on many channels: what a key that is not at hand costs.
+void SealManyChannels(benchmark::State& state, Cipher cipher, AeadBackend backend) {
+  auto engine = MakeCipherEngine(cipher, backend);
+  if (!engine.ok()) return state.SkipWithError("backend does not start");
+  constexpr uint32_t kBytes = 64;
+  constexpr size_t kStride = OMNI_DATA_OVERHEAD + kBytes;
+  const auto count = static_cast<size_t>(state.range(0));
+  std::vector<Key32> keys(count);
+  std::vector<uint8_t> memory(count * kStride);
+  std::vector<AeadJob> jobs;
+  for (size_t i = 0; i < count; ++i) {
+    uint8_t* header = memory.data() + i * kStride;
+    const uint64_t mixed = (i + 1) * 0x2545f4914f6cdd1d;  // ids look random
+    std::memcpy(header, &mixed, sizeof(mixed));
+    std::memcpy(keys[i].mutable_data(), &mixed, sizeof(mixed));
+    jobs.push_back({.key = &keys[i], .header = header, .text_bytes = kBytes, .cipher = cipher});
+  }
+  for (auto _ : state) {
+    for (AeadJob& job : jobs) (*engine)->Seal({&job, 1});
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * count));
+}
+
+// Registered for what this build and this machine have.
 const bool kRegistered = [] {
-  for (const AeadBackend backend : AvailableAeadBackends()) {
-    const std::string name(AeadBackendName(backend));
+  for (const auto& [cipher, backend] : omni::testing::AllAeads()) {
+    const auto name = [c = cipher, b = backend](std::string_view what) {
+      return fmt::format("{}/{}/{}", what, CipherName(c), AeadBackendName(b));
+    };
     for (const int64_t size : kSizes) {
-      benchmark::RegisterBenchmark(("Seal/" + name).c_str(), Seal, backend)->Arg(size);
-      benchmark::RegisterBenchmark(("Open/" + name).c_str(), Open, backend)->Arg(size);
+      benchmark::RegisterBenchmark(name("Seal").c_str(), Seal, cipher, backend)->Arg(size);
+      benchmark::RegisterBenchmark(name("Open").c_str(), Open, cipher, backend)->Arg(size);
     }
+    benchmark::RegisterBenchmark(name("SealManyChannels").c_str(), SealManyChannels, cipher,
+                                 backend)
+        ->Arg(1)
+        ->Arg(32)
+        ->Arg(1024);
   }
   return true;
 }();

@@ -3,10 +3,11 @@
 // are memory: what is left when the kernel costs nothing. Per round four super-packets, which is
 // what the sender gathers.
 #include <benchmark/benchmark.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "benchmarks/micro/super_packet.h"
@@ -72,10 +73,10 @@ void SetCounts(benchmark::State& state, const Workload& load, size_t packets) {
       static_cast<int64_t>(state.iterations() * load.count * load.packet.bytes.size()));
 }
 
-void SendPath(benchmark::State& state, AeadBackend backend, Workload (*make)()) {
+void SendPath(benchmark::State& state, Cipher cipher, AeadBackend backend, Workload (*make)()) {
   auto aead = MakeAead(backend);
   if (!aead.ok()) return state.SkipWithError("backend does not start");
-  Loop loop(*std::move(aead));
+  Loop loop(*std::move(aead), cipher);
   Workload load = make();
   for (auto _ : state) SendRound(loop, load);
   if (loop.port.datagrams == 0) return state.SkipWithError("nothing was sent");
@@ -84,10 +85,10 @@ void SendPath(benchmark::State& state, AeadBackend backend, Workload (*make)()) 
 
 // Datagrams are opened in place and only once: each round starts from sealed copies, as the kernel
 // copies each datagram to us, and from an empty replay window (1 KiB, 0.1 % of the round).
-void ReceivePath(benchmark::State& state, AeadBackend backend, Workload (*make)()) {
+void ReceivePath(benchmark::State& state, Cipher cipher, AeadBackend backend, Workload (*make)()) {
   auto aead = MakeAead(backend);
   if (!aead.ok()) return state.SkipWithError("backend does not start");
-  Loop loop(*std::move(aead));
+  Loop loop(*std::move(aead), cipher);
   Workload load = make();
   std::vector<CountingPort::KeptTrain> sealed;
   loop.port.kept = &sealed;
@@ -114,13 +115,15 @@ void ReceivePath(benchmark::State& state, AeadBackend backend, Workload (*make)(
 }
 
 const bool kRegistered = [] {
-  for (const AeadBackend backend : AvailableAeadBackends()) {
-    const std::string name(AeadBackendName(backend));
-    using benchmark::RegisterBenchmark;
-    RegisterBenchmark(("SendPath/bulk/" + name).c_str(), SendPath, backend, Bulk);
-    RegisterBenchmark(("SendPath/small/" + name).c_str(), SendPath, backend, Small);
-    RegisterBenchmark(("ReceivePath/bulk/" + name).c_str(), ReceivePath, backend, Bulk);
-    RegisterBenchmark(("ReceivePath/small/" + name).c_str(), ReceivePath, backend, Small);
+  for (const auto& [cipher, backend] : omni::testing::AllAeads()) {
+    const auto add = [c = cipher, b = backend](std::string_view what, auto path, auto make) {
+      const auto name = fmt::format("{}/{}/{}", what, CipherName(c), AeadBackendName(b));
+      benchmark::RegisterBenchmark(name.c_str(), path, c, b, make);
+    };
+    add("SendPath/bulk", SendPath, Bulk);
+    add("SendPath/small", SendPath, Small);
+    add("ReceivePath/bulk", ReceivePath, Bulk);
+    add("ReceivePath/small", ReceivePath, Small);
   }
   return true;
 }();

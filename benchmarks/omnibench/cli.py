@@ -13,7 +13,7 @@ from omnilab.process import interrupt_on_termination
 
 from . import plot, report
 from .peers import Nebula, Openvpn, WireguardGo
-from .systems import Absent, Omni, Veth
+from .systems import MTU, Absent, Omni, Veth
 from .tests import QUICK, Effort, measure
 
 SYSTEMS = (Veth, Omni, WireguardGo, Nebula, Openvpn)
@@ -84,14 +84,14 @@ def prepare(names):
     for kind in SYSTEMS:
         if kind.name not in names:
             continue
-        system = kind()
-        say(f"{system.name}: prepare")
+        say(f"{kind.name}: prepare")
         try:
-            system.prepare()
-            there.append(system)
+            for system in kind.all():
+                system.prepare()
+                there.append(system)
         except Absent as reason:
-            say(f"{system.name}: absent: {reason}")
-            absent.append({"name": system.name, "reason": str(reason)})
+            say(f"{kind.name}: absent: {reason}")
+            absent.append({"name": kind.name, "reason": str(reason)})
     return there, absent
 
 
@@ -108,29 +108,32 @@ def one(lab, system, effort):
         return measure(lab, system, effort)
     finally:
         system.stop(lab)
-        say(f"{system.name}: {time.monotonic() - begin:.0f} s")
+        say(f"{system.name}, {system.path}, {system.cipher}: {time.monotonic() - begin:.0f} s")
 
 
 def measure_all(lab, systems, rounds, effort):
     """Values and curves of all rounds. A system that fails is left out from then on."""
-    values = {system.name: [] for system in systems}
-    curves, loads, failed = [], [], []
+    values = {system: [] for system in systems}
+    curves, loads, failed, broken = [], [], [], set()
     for number in range(rounds):
         loads.append(os.getloadavg()[0])
         say(f"round {number + 1} of {rounds}; load average {loads[-1]:.2f}")
         for system in in_turn(systems, number):
-            if any(entry["name"] == system.name for entry in failed):
+            if system in broken:
                 continue
             try:
                 measured, curve = one(lab, system, effort)
             except (LabError, Absent) as error:
                 say(f"{system.name}: failed: {error}")
-                failed.append({"name": system.name, "reason": f"round {number + 1}: {error}"})
+                broken.add(system)
+                failed.append({"name": system.name, "path": system.path, "cipher": system.cipher,
+                               "reason": f"round {number + 1}: {error}"})
                 continue
-            values[system.name].append(measured)
-            curves += [{"system": system.name, "round": number + 1, **point} for point in curve]
+            values[system].append(measured)
+            curves += [{"system": system.name, "path": system.path, "cipher": system.cipher,
+                        "round": number + 1, **point} for point in curve]
     return {"load_before_rounds": loads, "failed": failed, "curves": curves,
-            "rows": [row for system in systems for row in report.rows(system, values[system.name])]}
+            "rows": [row for system in systems for row in report.rows(system, values[system])]}
 
 
 def run(options):
@@ -147,7 +150,7 @@ def run(options):
         say("taking down what an earlier run left")
         Lab.load(LAB).down()
     lab_options = Options(topology="pair", name=LAB, build=options.build or "build/release",
-                          start=False, log_level="warn")
+                          start=False, log_level="warn", mtu=MTU)
     with Lab.up(lab_options) as lab:
         lab.options = lab_options
         measured = measure_all(lab, systems, rounds, effort)

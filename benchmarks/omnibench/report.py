@@ -49,16 +49,31 @@ def cell(row, reference):
     return text
 
 
+def key(row):
+    """What tells one column of results from another."""
+    return row["system"], row["path"], row["cipher"]
+
+
+def labels(keys):
+    """key -> what a table or a plot calls it: path and cipher only where a system has several."""
+    keys = list(dict.fromkeys(keys))
+    names = [name for name, _, _ in keys]
+    return {(name, path, cipher): f"{name} {path} {cipher}" if names.count(name) > 1 else name
+            for name, path, cipher in keys}
+
+
 def markdown(all_rows, systems):
     """A line for each test, a column for each system: median [min, max] **ratio**."""
-    by_key = {(row["test"], row["system"]): row for row in all_rows}
-    names = [system.name for system in systems]
+    by_key = {(row["test"], *key(row)): row for row in all_rows}
+    columns = [(system.name, system.path, system.cipher) for system in systems]
+    names = list(labels(columns).values())
     lines = ["| | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for test, (unit, better) in TESTS.items():
-        found = [by_key.get((test, name)) for name in names]
+        found = [by_key.get((test, *column)) for column in columns]
         if not any(found):
             continue
-        reference = by_key.get((test, REFERENCE))
+        reference = next((row for row in all_rows
+                          if row["test"] == test and row["system"] == REFERENCE), None)
         cells = [cell(row, reference) if row else "-" for row in found]
         lines.append(f"| {test}, {unit}, {better} is better | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from omnilab.process import interrupt_on_termination
 
 from . import report
 from .cli import build, in_turn, say
-from .systems import Omni
+from .systems import MTU, Omni
 from .tests import percentile, ping, rss_mib, tcp, udp_point
 
 COUNTS = (1, 1000, 10000)
@@ -71,7 +71,7 @@ def measure(lab, system, count, effort):
 
 
 def one(lab, count, effort):
-    system = Omni()
+    system = Omni(*Omni.WAYS[0])
     try:
         system.start(lab)
         return measure(lab, system, count, effort)
@@ -120,7 +120,7 @@ def run(options):
     values = {count: [] for count in COUNTS}
     loads = []
     lab_options = Options(topology="pair", name=LAB, build=options.build or "build/release",
-                          start=False, log_level="warn")
+                          start=False, log_level="warn", mtu=MTU)
     with Lab.up(lab_options) as lab:
         lab.options = lab_options
         for number in range(rounds):

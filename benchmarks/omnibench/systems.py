@@ -7,6 +7,7 @@
 """
 import os
 import subprocess
+from dataclasses import replace
 
 from omnilab import LabError, wait_for
 from omnilab.lab import REPOSITORY
@@ -68,6 +69,11 @@ class System:
 
     def __init__(self):
         self.children = []  # (node, Popen)
+
+    @classmethod
+    def all(cls):
+        """What is measured under this name: once, or once each way."""
+        return [cls()]
 
     def prepare(self):
         pass
@@ -137,15 +143,31 @@ class Veth(System):
 
 class Omni(System):
     name = "omni"
+    # (path, cipher): the socket path alone with each cipher, and with the in-kernel path for small
+    # packets beside it, as it comes.
+    WAYS = (("socket", "chacha20-poly1305"), ("socket", "aes-256-gcm"),
+            ("in-kernel", "aes-256-gcm"))
+
+    def __init__(self, path, cipher):
+        super().__init__()
+        self.path, self.cipher = path, cipher
+
+    @classmethod
+    def all(cls):
+        return [cls(path, cipher) for path, cipher in cls.WAYS]
 
     def start(self, lab):
-        lab.start(lab.options)
+        options = replace(lab.options, session={"cipher": self.cipher})
+        for node in lab.nodes:
+            lab.write_config(node, options)
+            node.in_kernel = "on" if self.path == "in-kernel" else "off"
+        lab.start(options)
         self.wait_alive(lab)
         first, second = lab.nodes
         first.wait_up(second)
-        self.path = first.status()["dataplane"]["path"]
         current = next(s for s in first.sessions() if s["slot"] == "current")
-        self.cipher = current["cipher"]
+        if current["cipher"] != self.cipher:
+            raise LabError(f"omni: the session has {current['cipher']}, not {self.cipher}")
         self.version = first.omnictl_json("version")["omnictl"] + revision()
 
     def target(self, lab):

@@ -43,8 +43,8 @@ class Effort:
     udp_s: float = 1.5
     ping_s: float = 4
     # Thousands of packets a second.
-    udp1300_kpps: tuple = (25, 50, 75, 100, 150, 200, 300, 400, 600)
-    udp64_kpps: tuple = (20, 40, 80, 120, 160, 240, 320, 400, 500, 600, 800)
+    udp1300_kpps: tuple = (25, 50, 75, 100, 150, 200, 250, 300, 350, 400, 600)
+    udp64_kpps: tuple = (20, 40, 80, 120, 160, 240, 320, 400, 450, 500, 600, 800)
 
 
 QUICK = Effort(tcp_s=1, udp_s=0.5, ping_s=0.7, udp1300_kpps=(50, 100, 200, 300, 400),

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <chrono>
 
+#include "common/cipher.h"
 #include "common/encoding.h"
+#include "controller/core/convert.h"
 #include "generated/version.h"
 
 namespace omni {
@@ -57,6 +59,22 @@ std::string SlotName(dp::SessionSlot slot) {
   }
 }
 
+void FillCiphers(const Controller& controller, const dp::GetInfoResponse& info,
+                 api::GetStatusResponse::Dataplane& out) {
+  for (const dp::CipherInfo& from : info.ciphers()) {
+    const auto cipher = FromProto(from.cipher());
+    if (!cipher) continue;
+    if (*cipher == Cipher::kChaCha20Poly1305) out.set_aead_backend(from.backend());
+    api::GetStatusResponse::Cipher& added = *out.add_ciphers();
+    added.set_name(std::string(CipherName(*cipher)));
+    added.set_backend(from.backend());
+    added.set_ns_64(from.ns_64());
+    added.set_ns_1420(from.ns_1420());
+    const auto& offered = controller.offered_ciphers();
+    added.set_offered(std::ranges::find(offered, *cipher) != offered.end());
+  }
+}
+
 }  // namespace
 
 google::protobuf::Duration ToProto(Duration duration) {
@@ -80,6 +98,9 @@ void FillPeer(const Controller& controller, const Peer& peer, const dp::PeerCoun
   out.set_persistent_keepalive_s(peer.spec.keepalive_s);
   out.set_state(StateToProto(controller.StateOf(peer)));
   out.set_last_error(peer.last_error);
+  if (peer.has_confirmed_session() && peer.cipher) {
+    out.set_cipher(std::string(CipherName(*peer.cipher)));
+  }
   if (peer.last_handshake) {
     *out.mutable_last_handshake_age() = ToProto(controller.now() - *peer.last_handshake);
   }
@@ -131,7 +152,7 @@ void FillStatus(const Controller& controller, api::GetStatusResponse& out) {
   dataplane.set_workers(view.info.workers());
   dataplane.set_path(view.info.path());
   dataplane.set_path_reason(view.info.path_reason());
-  dataplane.set_aead_backend(view.info.aead_backend());
+  FillCiphers(controller, view.info, dataplane);
   for (const dp::Feature& feature : view.info.features()) {
     auto& added = *dataplane.add_features();
     added.set_name(feature.name());
@@ -146,8 +167,8 @@ void FillSession(const Peer& peer, const dp::SessionState& session, api::Session
   out.set_peer(peer.spec.name);
   out.set_role(session.role() == dp::ROLE_INITIATOR ? "initiator" : "responder");
   out.set_slot(SlotName(session.slot()));
-  out.set_cipher(session.cipher() == dp::CIPHER_CHACHA20_POLY1305 ? "chacha20-poly1305"
-                                                                  : "unknown");
+  const auto cipher = FromProto(session.cipher());
+  out.set_cipher(cipher ? std::string(CipherName(*cipher)) : "unknown");
   *out.mutable_age() = ToProto(std::chrono::milliseconds(session.age_ms()));
   out.set_channels(static_cast<uint32_t>(session.receive_channel_ids_size()));
   out.set_tx_packets(session.tx_packets());

@@ -41,9 +41,17 @@ struct PeerConfig {
   int psk_line = 0;
 };
 
+// What is offered to peers besides ChaCha20-Poly1305.
+enum class CipherPolicy : uint8_t {
+  kAuto,              // AES-256-GCM where the dataplane measured it faster
+  kChaCha20Poly1305,  // nothing
+  kAes256Gcm,         // AES-256-GCM wherever the dataplane has it
+};
+
 struct SessionConfig {
   std::chrono::seconds rekey_after{120};
   std::chrono::seconds reject_after{180};
+  CipherPolicy cipher = CipherPolicy::kAuto;
   friend bool operator==(const SessionConfig&, const SessionConfig&) = default;
 };
 

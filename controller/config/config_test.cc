@@ -83,7 +83,8 @@ TEST_F(ConfigTest, ReadsEveryKey) {
       Node() +
           "mtu = 1280\nidentity_dir = \"/i\"\nstate_dir = \"/s\"\n[dataplane]\nsocket = \"/d\"\n"
           "[api]\nsocket = \"/a\"\ngroup = \"adm\"\n[metrics]\nlisten = \"\"\n[log]\nlevel = "
-          "\"debug\"\n[session]\nrekey_after_s = 5\nreject_after_s = 15\n" +
+          "\"debug\"\n[session]\nrekey_after_s = 5\nreject_after_s = 15\ncipher = "
+          "\"aes-256-gcm\"\n" +
           PeerText("b", KeyB(), "10.77.0.2/32") +
           "endpoint = \"[2001:db8::7]:51900\"\npsk_file = \"/p\"\nkeepalive = 25\n",
       "c.toml");
@@ -94,6 +95,7 @@ TEST_F(ConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->metrics_listen, "");
   EXPECT_EQ(config->log_level, "debug");
   EXPECT_EQ(config->session.rekey_after, std::chrono::seconds(5));
+  EXPECT_EQ(config->session.cipher, CipherPolicy::kAes256Gcm);
   ASSERT_EQ(config->peers.size(), 1U);
   EXPECT_EQ(config->peers[0].spec.key.ToString(), KeyB());
   EXPECT_EQ(config->peers[0].spec.endpoint.ToString(), "[2001:db8::7]:51900");
@@ -130,6 +132,8 @@ TEST_F(ConfigTest, NamesFileLineKeyAndCause) {
       {Node() + "[log]\nlevel = \"loud\"\n", "c.toml:9: log.level: \"loud\" is not one of"},
       {Node() + "[session]\nrekey_after_s = 4\n",
        "c.toml:9: session.rekey_after_s: 4 is not within"},
+      {Node() + "[session]\ncipher = \"AES\"\n",
+       "c.toml:9: session.cipher: \"AES\" is not one of auto, chacha20-poly1305, aes-256-gcm"},
       {Node() + "[session]\nreject_after_s = 20\n", "c.toml:9: session.reject_after_s: must be at"},
       {Node() + "peers = 1\n", "c.toml:8: node.peers: unknown key"},
       {"peers = 1\n" + Node(), "c.toml:1: peers: must be an array of tables"},

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "common/cipher.h"
 #include "common/status.h"
 #include "controller/config/config.h"
 #include "controller/config/table_reader.h"
@@ -16,6 +17,11 @@ namespace {
 
 // LIMIT: sun_path of unix(7) holds 108 bytes with the terminating zero.
 constexpr size_t kMaxSocketPath = 107;
+
+constexpr std::pair<std::string_view, CipherPolicy> kCipherPolicies[] = {
+    {"auto", CipherPolicy::kAuto},
+    {CipherName(Cipher::kChaCha20Poly1305), CipherPolicy::kChaCha20Poly1305},
+    {CipherName(Cipher::kAes256Gcm), CipherPolicy::kAes256Gcm}};
 
 std::string AnyString(const std::string& value) {
   return value.find('\0') == std::string::npos ? "" : "must not contain a zero byte";
@@ -100,7 +106,17 @@ void ReadSession(TableReader reader, Config& config) {
                                                 "a new session is there before the old one ends",
                                                 rekey));
   }
-  config.session = {std::chrono::seconds(rekey), std::chrono::seconds(reject)};
+  std::string unused;
+  reader.String("cipher", unused, [&config](const std::string& text) -> std::string {
+    for (const auto& [name, policy] : kCipherPolicies) {
+      if (text != name) continue;
+      config.session.cipher = policy;
+      return "";
+    }
+    return fmt::format("\"{}\" is not one of auto, chacha20-poly1305, aes-256-gcm", text);
+  });
+  config.session.rekey_after = std::chrono::seconds(rekey);
+  config.session.reject_after = std::chrono::seconds(reject);
   reader.ReportUnknownKeys();
 }
 

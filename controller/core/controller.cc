@@ -138,8 +138,15 @@ void Controller::ReadInfo() {
         TakeInfo(*info);
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
+        handshakes_.engine().SetControlChannels(info_.control_channels() > 0 ? 1 : 0);
+        OfferCiphers();
         Resync();
       });
+}
+
+void Controller::OfferCiphers() {
+  offered_ciphers_ = CiphersToOffer(config_.session.cipher, info_);
+  handshakes_.engine().SetCiphers(offered_ciphers_);
 }
 
 void Controller::TakeInfo(const dp::GetInfoResponse& info) {
@@ -231,6 +238,7 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
   noise::HandshakeEngine& engine = handshakes_.engine();
   for (const LiveSession& session : peer.sessions) engine.ReleaseTag(session.tag);
   peer.sessions.clear();
+  peer.cipher.reset();
   if (state == nullptr) return;
   for (const dp::SessionState& session : state->sessions()) {
     const auto id = IdOf(session);
@@ -239,7 +247,9 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
     if (session.receive_channel_ids_size() > 0) {
       live.tag = noise::HandshakeEngine::TagOf(session.receive_channel_ids(0));
     }
+    live.cipher = FromProto(session.cipher()).value_or(live.cipher);
     live.confirmed = session.slot() != dp::SESSION_SLOT_NEXT;
+    if (session.slot() == dp::SESSION_SLOT_CURRENT) peer.cipher = live.cipher;
     engine.ReserveTag(live.tag);
     peer.sessions.push_back(live);
     const Instant since = clock_() - std::chrono::milliseconds(session.age_ms());

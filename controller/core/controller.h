@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -64,6 +65,8 @@ class Controller : public DataplaneListener {
   const PeerTable& peers() const { return peers_; }
   const FailureLog& failures() const { return failures_; }
   DataplaneView dataplane_view() const;
+  // What handshakes offer now.
+  const std::vector<Cipher>& offered_ciphers() const { return offered_ciphers_; }
   // Asks the dataplane what it is now (offloads may fall back while it runs), then calls `done`;
   // without an answer within a second the view stays as it was.
   void RefreshInfo(std::function<void()> done);
@@ -102,6 +105,8 @@ class Controller : public DataplaneListener {
 
  private:
   dataplane::v1::Node NodeMessage();
+  // After a change of the configuration or of what the dataplane has.
+  void OfferCiphers();
 
   // Connection (controller.cc)
   void ReadInfo();
@@ -124,7 +129,7 @@ class Controller : public DataplaneListener {
   // `why` as the dataplane says it; unspecified when its event was missed.
   void Forget(Peer& peer, const LiveSession& session, dataplane::v1::SessionEnded::Reason why);
   void DropGhosts(const std::set<SessionId>& known, const dataplane::v1::GetStateResponse& state);
-  void Confirm(Peer& peer);
+  void Confirm(Peer& peer, Cipher cipher);
   void MeasureRtt(Peer& peer);
   void InitiateSoon(const NodeId& id);
   Peer* FindPeer(const std::string& raw_id) const;
@@ -163,6 +168,7 @@ class Controller : public DataplaneListener {
   std::string boot_id_;  // of the dataplane whose sessions we know
   dataplane::v1::GetInfoResponse info_;
   Instant info_time_;
+  std::vector<Cipher> offered_ciphers_ = {Cipher::kChaCha20Poly1305};
   boost::asio::steady_timer resync_timer_;
   const std::chrono::milliseconds session_check_interval_;
   boost::asio::steady_timer session_check_timer_;

@@ -48,6 +48,35 @@ dp::SessionLimits ToLimits(const SessionConfig& session) {
   return limits;
 }
 
+dp::Cipher ToProto(Cipher cipher) {
+  return cipher == Cipher::kAes256Gcm ? dp::CIPHER_AES_256_GCM : dp::CIPHER_CHACHA20_POLY1305;
+}
+
+std::optional<Cipher> FromProto(dp::Cipher cipher) {
+  for (const Cipher known : kAllCiphers) {
+    if (cipher == ToProto(known)) return known;
+  }
+  return std::nullopt;
+}
+
+std::vector<Cipher> CiphersToOffer(CipherPolicy policy, const dp::GetInfoResponse& info) {
+  // A full packet and a small one, as data and its acknowledgement.
+  const auto cost = [&info](Cipher cipher) -> std::optional<uint64_t> {
+    for (const dp::CipherInfo& has : info.ciphers()) {
+      if (has.cipher() == ToProto(cipher)) return uint64_t{has.ns_64()} + has.ns_1420();
+    }
+    return std::nullopt;
+  };
+  std::vector<Cipher> out = {Cipher::kChaCha20Poly1305};
+  const auto aes = cost(Cipher::kAes256Gcm);
+  if (!aes || policy == CipherPolicy::kChaCha20Poly1305) return out;
+  const auto chacha = cost(Cipher::kChaCha20Poly1305);
+  if (policy == CipherPolicy::kAes256Gcm || (chacha && *aes < *chacha)) {
+    out.push_back(Cipher::kAes256Gcm);
+  }
+  return out;
+}
+
 dp::InstallSessionRequest ToProto(const noise::EstablishedSession& session,
                                   const dp::SessionLimits& limits) {
   dp::InstallSessionRequest request;
@@ -55,9 +84,13 @@ dp::InstallSessionRequest ToProto(const noise::EstablishedSession& session,
   request.set_peer_id(session.peer.ToBytes());
   request.set_role(session.role == noise::Role::kInitiator ? dp::ROLE_INITIATOR
                                                            : dp::ROLE_RESPONDER);
-  request.set_cipher(dp::CIPHER_CHACHA20_POLY1305);
+  request.set_cipher(ToProto(session.cipher));
   for (const auto& channel : session.receive) ToProto(channel, *request.add_receive());
   for (const auto& channel : session.send) ToProto(channel, *request.add_send());
+  if (session.control_receive) {
+    ToProto(*session.control_receive, *request.mutable_control_receive());
+  }
+  if (session.control_send) ToProto(*session.control_send, *request.mutable_control_send());
   if (session.endpoint.is_set()) ToProto(session.endpoint, *request.mutable_endpoint());
   *request.mutable_limits() = limits;
   return request;

@@ -19,6 +19,13 @@ void ToProto(const IpPrefix& prefix, dataplane::v1::Prefix& out);
 // LIMIT: WireGuard's times (whitepaper section 6.1) at reject_after 180 s, shorter in proportion.
 dataplane::v1::SessionLimits ToLimits(const SessionConfig& session);
 
+dataplane::v1::Cipher ToProto(Cipher cipher);
+// Empty for one that is not known here.
+std::optional<Cipher> FromProto(dataplane::v1::Cipher cipher);
+
+// What handshakes offer, of what the dataplane has.
+std::vector<Cipher> CiphersToOffer(CipherPolicy policy, const dataplane::v1::GetInfoResponse& info);
+
 dataplane::v1::InstallSessionRequest ToProto(const noise::EstablishedSession& session,
                                              const dataplane::v1::SessionLimits& limits);
 

@@ -74,7 +74,7 @@ void Controller::OnEvent(const dp::Event& event) {
 void Controller::OnInstalled(const noise::EstablishedSession& session) {
   Peer* peer = peers_.Find(session.peer);
   OMNI_CHECK(peer != nullptr);  // or it would be of another epoch
-  LiveSession live{.id = session.session_id};
+  LiveSession live{.id = session.session_id, .cipher = session.cipher};
   if (!session.receive.empty()) {
     live.tag = noise::HandshakeEngine::TagOf(session.receive.front().id);
   }
@@ -88,7 +88,7 @@ void Controller::OnInstalled(const noise::EstablishedSession& session) {
   if (session.role == noise::Role::kResponder) return;  // until the dataplane says so
   peer->sessions.back().confirmed = true;
   if (session.rtt) peer->rtt = session.rtt;
-  Confirm(*peer);
+  Confirm(*peer, session.cipher);
   MeasureRtt(*peer);
 }
 
@@ -140,7 +140,7 @@ void Controller::OnSessionConfirmed(const dp::SessionConfirmed& event) {
       peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
   if (session == peer->sessions.end() || session->confirmed) return;
   session->confirmed = true;
-  Confirm(*peer);
+  Confirm(*peer, session->cipher);
 }
 
 void Controller::OnSessionEnded(const dp::SessionEnded& event) {
@@ -182,8 +182,9 @@ void Controller::DropGhosts(const std::set<SessionId>& known, const dp::GetState
   }
 }
 
-// Both sides hold a session.
-void Controller::Confirm(Peer& peer) {
+// Both sides hold a session, the one that sends from now on.
+void Controller::Confirm(Peer& peer, Cipher cipher) {
+  peer.cipher = cipher;
   ++peer.handshakes;
   peer.last_handshake = clock_();
   if (peer.handshakes == 1 || peer.trouble != Trouble::kNone || !peer.last_error.empty()) {

@@ -150,6 +150,7 @@ ReloadResult Controller::ApplyConfig(Config wanted) {
   spdlog::set_level(spdlog::level::from_str(wanted.log_level));
   handshakes_.SetLimits(ToLimits(wanted.session));
   config_ = std::move(wanted);
+  OfferCiphers();
 
   std::vector<std::pair<Peer*, PeerSpec>> changes;
   std::vector<std::pair<Peer*, PeerSpec>> before;

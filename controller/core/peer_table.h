@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/node_id.h"
 #include "controller/config/config.h"
@@ -25,7 +26,8 @@ using SessionId = std::array<uint8_t, 16>;
 // A session that the dataplane holds.
 struct LiveSession {
   SessionId id{};
-  uint64_t tag = 0;        // of its receiving channels
+  uint64_t tag = 0;  // of its receiving channels
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   bool confirmed = false;  // both sides are known to hold it
 };
 
@@ -45,6 +47,7 @@ struct Peer {
   uint64_t epoch = 0;
   Endpoint endpoint;  // where packets go now
   std::vector<LiveSession> sessions;
+  std::optional<Cipher> cipher;  // of the session that sends, while one is confirmed
   Trouble trouble = Trouble::kNone;
   std::string last_error;
   std::optional<Instant> last_error_logged;

@@ -66,6 +66,7 @@ void FakeDataplane::GetInfo(Callback<dp::GetInfoResponse> done) {
   info.set_version("fake");
   info.set_boot_id(state.boot_id());
   info.set_workers(2);
+  for (const auto& cipher : ciphers) *info.add_ciphers() = cipher;
   dp::Feature& feature = *info.add_features();
   feature.set_name("udp_gso");
   feature.set_active(!refuses_udp_gso);
@@ -147,6 +148,7 @@ void FakeDataplane::InstallSession(const dp::InstallSessionRequest& request,
     dp::SessionState& session = *peer->add_sessions();
     session.set_session_id(request.session_id());
     session.set_role(request.role());
+    session.set_cipher(request.cipher());
     session.set_slot(initiator ? dp::SESSION_SLOT_CURRENT : dp::SESSION_SLOT_NEXT);
     for (const auto& channel : request.receive()) session.add_receive_channel_ids(channel.id());
     if (request.has_endpoint()) *peer->mutable_endpoint() = request.endpoint();

@@ -49,6 +49,7 @@ class FakeDataplane : public DataplaneClient {
   std::map<std::string, dataplane::v1::InstallSessionRequest> sessions;
   std::vector<std::string> journal;  // "install responder", "send 6", ... in order
   dataplane::v1::GetCountersResponse counters;
+  std::vector<dataplane::v1::CipherInfo> ciphers;  // that it has
   absl::Status refuse_install;
   bool hold_install_answers = false;
   bool hold_states = false;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "common/cipher.h"
 #include "common/encoding.h"
 #include "controller/metrics/metrics.h"
 #include "generated/version.h"
@@ -70,7 +71,15 @@ void AddPeers(const Controller& controller, std::vector<MetricFamily>& out) {
              "Time since the last completed handshake with the peer.", MetricType::Gauge);
   Family rtt("omni_peer_rtt_seconds", "Last measured round-trip time through the tunnel.",
              MetricType::Gauge);
+  Family cipher("omni_peer_cipher",
+                "1; the cipher of the session that sends to the peer, as a label.",
+                MetricType::Gauge);
   for (const auto& [name, peer] : controller.peers()) {
+    if (peer->has_confirmed_session() && peer->cipher) {
+      Labels labels = LabelsOf(*peer);
+      labels.push_back({"cipher", std::string(CipherName(*peer->cipher))});
+      cipher.Add(std::move(labels), 1);
+    }
     up.Add(LabelsOf(*peer), controller.StateOf(*peer) == PeerState::kUp ? 1 : 0);
     handshakes.Add(LabelsOf(*peer), static_cast<double>(peer->handshakes));
     failures.Add(LabelsOf(*peer), static_cast<double>(peer->handshake_failures));
@@ -79,7 +88,8 @@ void AddPeers(const Controller& controller, std::vector<MetricFamily>& out) {
     }
     if (peer->rtt) rtt.Add(LabelsOf(*peer), Seconds(*peer->rtt));
   }
-  for (Family* family : {&up, &handshakes, &failures, &age, &rtt}) out.push_back(family->Take());
+  for (Family* family : {&up, &cipher, &handshakes, &failures, &age, &rtt})
+    out.push_back(family->Take());
 }
 
 void AddPeerCounters(const Controller& controller, const dp::GetCountersResponse& counters,

@@ -80,6 +80,13 @@ class HandshakeEngine::Impl {
   void RemovePeer(Peer& peer);
   void SetEndpoint(Peer& peer, const Endpoint& endpoint);
   void SetWorkers(int workers) { workers_ = std::clamp(workers, 1, kMaxWorkers); }
+  void SetControlChannels(int channels) {
+    control_channels_ = static_cast<uint8_t>(std::clamp(channels, 0, kMaxControlChannels));
+  }
+  void SetCiphers(std::span<const Cipher> ciphers) {
+    const bool aes = std::ranges::find(ciphers, Cipher::kAes256Gcm) != ciphers.end();
+    ciphers_ = kOffersChaCha20Poly1305 | (aes ? kOffersAes256Gcm : 0);
+  }
 
   void Initiate(Output& out, Peer& peer, Instant now);
   void OnInitiation(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
@@ -109,6 +116,7 @@ class HandshakeEngine::Impl {
                      const Endpoint& to, Instant now);
   void AbandonTry(Peer& peer);
   void EndHandshake(Peer& peer);
+  Offer NewOffer(const Hash& hash);
   uint64_t NewTag(const Hash& hash);
   uint64_t NextTimestamp();
   Key32 NewEphemeral();
@@ -122,6 +130,8 @@ class HandshakeEngine::Impl {
   PeerTable peers_;
   absl::flat_hash_set<uint64_t> tags_;
   int workers_ = 1;
+  uint8_t control_channels_ = 0;
+  uint8_t ciphers_ = kOffersChaCha20Poly1305;
   uint64_t last_timestamp_ = 0;
 };
 
@@ -195,11 +205,10 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
                                           peer.static_static, NewEphemeral());
   OMNI_CHECK(noise.has_value());  // AddPeer() refused keys of low order
   const Hash hash = noise->hash();
-  const auto workers = static_cast<uint8_t>(workers_);
   InitiationPayload payload;
   payload.timestamp = NextTimestamp();
   payload.proof = MembershipProof(peer.psk, hash);
-  payload.offer = {.tag = NewTag(hash), .workers = workers};
+  payload.offer = NewOffer(hash);
 
   wire::Initiation message{};
   message.type = kMessageInitiation;
@@ -207,7 +216,7 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   message.ephemeral = noise->ephemeral();
   message.encrypted_static = noise->encrypted_static();
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise->EncryptPayload(Encode(payload)));
-  peer.pending = Pending{*std::move(noise), payload.offer.tag, workers, now};
+  peer.pending = Pending{*std::move(noise), payload.offer, now};
   FinishMessage(out, peer, SentKind::kInitiation, ToBytes(message), peer.endpoint, now);
 }
 
@@ -229,14 +238,9 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
   const auto payload = ParseResponsePayload(result->payload);
   if (!payload) return Fail(out, FailureReason::kMalformed, from, peer->id);
 
-  const int channels = std::max(pending.workers, payload->offer.workers);
-  EstablishedSession session;
-  std::copy_n(result->keys.handshake_hash.begin(), session.session_id.size(),
-              session.session_id.begin());
+  EstablishedSession session =
+      MakeSession(result->keys, Role::kInitiator, pending.offer, payload->offer);
   session.peer = peer->id;
-  session.role = Role::kInitiator;
-  session.receive = MakeChannels(result->keys.from_responder, pending.tag, channels);
-  session.send = MakeChannels(result->keys.from_initiator, payload->offer.tag, channels);
   session.endpoint = from;
   if (peer->tries == 1) session.rtt = now - pending.sent;
   out.sessions.push_back(std::move(session));
@@ -323,7 +327,7 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
     return Fail(out, FailureReason::kMalformed, from, peer.id);
   }
   ResponsePayload payload;
-  payload.offer = {.tag = NewTag(noise.hash()), .workers = static_cast<uint8_t>(workers_)};
+  payload.offer = NewOffer(noise.hash());
 
   wire::Response message{};
   message.type = kMessageResponse;
@@ -333,13 +337,8 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise.EncryptPayload(Encode(payload)));
   const TransportKeys keys = noise.Finish();
 
-  const int channels = std::max(workers_, int{theirs.workers});
-  EstablishedSession session;
-  std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
+  EstablishedSession session = MakeSession(keys, Role::kResponder, payload.offer, theirs);
   session.peer = peer.id;
-  session.role = Role::kResponder;
-  session.receive = MakeChannels(keys.from_initiator, payload.offer.tag, channels);
-  session.send = MakeChannels(keys.from_responder, theirs.tag, channels);
   session.endpoint = from;
   out.sessions.push_back(std::move(session));
   FinishMessage(out, peer, SentKind::kResponse, ToBytes(message), from, now);
@@ -384,7 +383,7 @@ void HandshakeEngine::Impl::FinishMessage(Output& out, Peer& peer, SentKind kind
 
 // Erases the latest try's keys, index and tag.
 void HandshakeEngine::Impl::AbandonTry(Peer& peer) {
-  if (peer.pending) tags_.erase(peer.pending->tag);
+  if (peer.pending) tags_.erase(peer.pending->offer.tag);
   peer.pending.reset();
   peers_.ForgetSent(peer, SentKind::kInitiation);
 }
@@ -393,6 +392,13 @@ void HandshakeEngine::Impl::EndHandshake(Peer& peer) {
   AbandonTry(peer);
   peer.started.reset();
   peers_.SetDeadline(peer, std::nullopt);
+}
+
+Offer HandshakeEngine::Impl::NewOffer(const Hash& hash) {
+  return {.tag = NewTag(hash),
+          .workers = static_cast<uint8_t>(workers_),
+          .ciphers = ciphers_,
+          .control_channels = control_channels_};
 }
 
 uint64_t HandshakeEngine::Impl::NewTag(const Hash& hash) {
@@ -432,6 +438,10 @@ void HandshakeEngine::SetEndpoint(const NodeId& id, const Endpoint& endpoint) {
 }
 
 void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }
+
+void HandshakeEngine::SetControlChannels(int channels) { impl_->SetControlChannels(channels); }
+
+void HandshakeEngine::SetCiphers(std::span<const Cipher> ciphers) { impl_->SetCiphers(ciphers); }
 
 Output HandshakeEngine::Initiate(const NodeId& id, Instant now) {
   Output out;

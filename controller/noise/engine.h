@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
@@ -49,8 +50,12 @@ struct EstablishedSession {
   std::array<uint8_t, 16> session_id{};
   NodeId peer;
   Role role = Role::kInitiator;
+  Cipher cipher = Cipher::kChaCha20Poly1305;  // of the bulk channels
   std::vector<SessionChannel> receive;
   std::vector<SessionChannel> send;
+  // For small packets, where the receiving side offers one.
+  std::optional<SessionChannel> control_receive;
+  std::optional<SessionChannel> control_send;
   // Source of the authentic handshake message. An initiator may rely on it; for a responder it is
   // where the answer goes, and no reason to move the peer: its message proves nothing about now.
   Endpoint endpoint;
@@ -115,6 +120,11 @@ class HandshakeEngine {
   void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
   // The dataplane may have restarted with another number of workers.
   void SetWorkers(int workers);
+  // Whether our dataplane receives on control channels: 0 or 1.
+  void SetControlChannels(int channels);
+  // What later handshakes offer besides ChaCha20-Poly1305, which is always offered, and taken
+  // unless both sides offer AES-256-GCM.
+  void SetCiphers(std::span<const Cipher> ciphers);
 
   // Starts a handshake unless one is under way. Without an endpoint nothing happens until
   // SetEndpoint(), after which NextDeadline() is due at once.

@@ -10,54 +10,18 @@
 #include "bpf/abi.h"
 #include "common/wire.h"
 #include "controller/noise/cookies.h"
-#include "controller/noise/fake_environment.h"
 #include "controller/noise/ik_psk2.h"
 #include "controller/noise/session_keys.h"
+#include "controller/noise/test_node.h"
 
 namespace omni::noise {
 namespace {
 
+using Node = TestNode;
+
 static_assert(kMessageData == OMNI_MSG_DATA && kMessageInitiation == OMNI_MSG_INITIATION &&
               kMessageResponse == OMNI_MSG_RESPONSE && kMessageCookieReply == OMNI_MSG_COOKIE);
 static_assert(kKindL3Bulk == OMNI_CHANNEL_L3_BULK && kChannelKindShift == OMNI_CHANNEL_KIND_SHIFT);
-
-const Instant kStart = Instant(1000s);
-const Key32 kCluster(std::array<uint8_t, 32>{42});
-
-// An engine with what stands around it.
-struct Node {
-  explicit Node(uint8_t number, int workers = 1, const Key32& cluster = kCluster)
-      : environment(number), engine([&] {
-          HandshakeEngine::Options options;
-          options.static_private = Key32(private_key.bytes());
-          options.cluster_psk = cluster.Clone();
-          options.workers = workers;
-          options.environment = &environment;
-          return options;
-        }()) {
-    id.bytes[0] = number;
-    endpoint.address = *IpAddress::Parse("192.0.2.1");
-    endpoint.address.bytes[3] = number;
-    endpoint.port = 51900;
-  }
-  // A peer that we can reach at its endpoint.
-  absl::Status Know(const Node& other, std::optional<Key32> pair_psk = std::nullopt) {
-    return engine.AddPeer(other.id, {.static_public = other.public_key,
-                                     .pair_psk = std::move(pair_psk),
-                                     .endpoint = other.endpoint});
-  }
-
-  FakeEnvironment environment;
-  Key32 private_key = [this] {
-    Key32 key;
-    environment.Random({key.mutable_data(), key.size()});
-    return key;
-  }();
-  PublicKey public_key = PublicOf(private_key);
-  NodeId id;
-  Endpoint endpoint;
-  HandshakeEngine engine;
-};
 
 std::vector<FailureReason> Reasons(const Output& out) {
   std::vector<FailureReason> reasons;

@@ -17,9 +17,10 @@ enum ItemType : uint8_t {
   kWorkers = 3,
   kCiphers = 4,
   kMembershipProof = 5,
+  kControlChannels = 6,
 };
-constexpr size_t kKnownTypes = 6;
-constexpr std::array<size_t, kKnownTypes> kLengths = {0, 8, 6, 1, 1, 16};
+constexpr size_t kKnownTypes = 7;
+constexpr std::array<size_t, kKnownTypes> kLengths = {0, 8, 6, 1, 1, 16, 1};
 
 class Writer {
  public:
@@ -36,6 +37,7 @@ class Writer {
     Item(kSessionTag, tag);
     Item(kWorkers, {&offer.workers, 1});
     Item(kCiphers, {&offer.ciphers, 1});
+    if (offer.control_channels > 0) Item(kControlChannels, {&offer.control_channels, 1});
   }
   const PayloadBytes& bytes() const { return bytes_; }
 
@@ -79,7 +81,11 @@ std::optional<Offer> OfferOf(const Items& items) {
   offer.workers = items.values[kWorkers][0];
   offer.ciphers = items.values[kCiphers][0];
   if (offer.workers < 1 || offer.workers > kMaxWorkers) return std::nullopt;
-  if ((offer.ciphers & kCipherChaCha20Poly1305) == 0) return std::nullopt;
+  if (items.Has(kControlChannels)) {
+    offer.control_channels = items.values[kControlChannels][0];
+    if (offer.control_channels > kMaxControlChannels) return std::nullopt;
+  }
+  if ((offer.ciphers & kOffersChaCha20Poly1305) == 0) return std::nullopt;
   return offer;
 }
 

@@ -54,6 +54,27 @@ TEST(Payload, SkipsItemsOfUnknownType) {
   EXPECT_EQ(parsed->offer.workers, 4);
 }
 
+TEST(Payload, TakesCiphersThatItDoesNotKnow) {
+  const auto parsed = ParseResponsePayload(Padded({kTag, kWorkers, {4, 1, 0xff}}));
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(AgreedCipher(parsed->offer, {.ciphers = 0x03}), Cipher::kAes256Gcm);
+  EXPECT_EQ(AgreedCipher(parsed->offer, {.ciphers = 0xfd}), Cipher::kChaCha20Poly1305);
+}
+
+TEST(Payload, SaysNothingOfControlChannelsThatAreNotThere) {
+  EXPECT_EQ(ParseResponsePayload(Padded({kTag, kWorkers, kCiphers}))->offer.control_channels, 0);
+  EXPECT_EQ(
+      ParseResponsePayload(Padded({kTag, kWorkers, kCiphers, {6, 1, 0}}))->offer.control_channels,
+      0);
+  EXPECT_EQ(
+      ParseResponsePayload(Padded({kTag, kWorkers, kCiphers, {6, 1, 1}}))->offer.control_channels,
+      1);
+  ResponsePayload payload{Sample().offer};
+  payload.offer.control_channels = 1;
+  EXPECT_EQ(ParseResponsePayload(Encode(payload)), payload);
+  EXPECT_EQ(Encode(payload)[15], 6) << "behind tag, workers and ciphers";
+}
+
 TEST(Payload, AnUnknownItemMayFillItToTheLastByte) {
   auto bytes = Padded({kTag, kWorkers, kCiphers, {99, 80}});
   bytes.back() = 1;
@@ -75,6 +96,10 @@ TEST(Payload, RefusesMissingRepeatedAndMisshapenItems) {
       Padded({kTag, {3, 1, 17}, kCiphers}),
       Padded({kTag, kWorkers, {4, 1, 0}}),
       Padded({kTag, kWorkers, {4, 1, 2}}),
+      Padded({kTag, kWorkers, {4, 1, 0xfe}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 0}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 1, 2}}),
+      Padded({kTag, kWorkers, kCiphers, {6, 2, 1, 1}}),
       Padded({kTag, kWorkers, kCiphers, {0, 1}}),
       Padded({kTag, kWorkers, kCiphers, {0, 0, 0, 99}}),
       Padded({kTag, kWorkers, kCiphers, {99, 81}}),

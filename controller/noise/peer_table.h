@@ -15,6 +15,7 @@
 #include "controller/noise/cookies.h"
 #include "controller/noise/engine.h"
 #include "controller/noise/ik_psk2.h"
+#include "controller/noise/payload.h"
 
 namespace omni::noise {
 
@@ -31,8 +32,7 @@ struct SentMessage {
 // An initiation under way: the latest try.
 struct Pending {
   Initiator state;
-  uint64_t tag = 0;
-  uint8_t workers = 1;
+  Offer offer;  // ours
   Instant sent;
 };
 

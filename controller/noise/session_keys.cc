@@ -33,6 +33,28 @@ Key32 DeriveKey(const Key32& key, std::string_view label, std::span<const uint8_
   return out;
 }
 
+SessionChannel MakeChannel(const Key32& direction_key, uint64_t tag, uint8_t kind, int number) {
+  const auto index = static_cast<uint8_t>(kind << kChannelKindShift | number);
+  return {ChannelId(tag, index), DeriveKey(direction_key, kChannelKeyLabel, {&index, 1})};
+}
+
+// The bulk channels 0..count-1 of one direction.
+std::vector<SessionChannel> MakeChannels(const Key32& direction_key, uint64_t tag, int count) {
+  std::vector<SessionChannel> channels;
+  channels.reserve(static_cast<size_t>(count));
+  for (int number = 0; number < count; ++number) {
+    channels.push_back(MakeChannel(direction_key, tag, kKindL3Bulk, number));
+  }
+  return channels;
+}
+
+// Its control channel, if the side that receives on it offered one.
+std::optional<SessionChannel> MakeControlChannel(const Key32& direction_key,
+                                                 const Offer& receiver) {
+  if (receiver.control_channels == 0) return std::nullopt;
+  return MakeChannel(direction_key, receiver.tag, kKindL3Control, 0);
+}
+
 }  // namespace
 
 Key32 CombinePsk(const Key32& cluster_psk, const std::optional<Key32>& pair_psk) {
@@ -59,15 +81,21 @@ uint64_t DeriveTag(const Key32& boot_secret, const Hash& hash, uint32_t attempt)
   return tag;
 }
 
-std::vector<SessionChannel> MakeChannels(const Key32& direction_key, uint64_t tag, int count) {
-  std::vector<SessionChannel> channels;
-  channels.reserve(static_cast<size_t>(count));
-  for (int number = 0; number < count; ++number) {
-    const auto index = static_cast<uint8_t>(kKindL3Bulk << kChannelKindShift | number);
-    channels.push_back(
-        {ChannelId(tag, index), DeriveKey(direction_key, kChannelKeyLabel, {&index, 1})});
-  }
-  return channels;
+EstablishedSession MakeSession(const TransportKeys& keys, Role role, const Offer& ours,
+                               const Offer& theirs) {
+  const bool initiator = role == Role::kInitiator;
+  const Key32& receive_key = initiator ? keys.from_responder : keys.from_initiator;
+  const Key32& send_key = initiator ? keys.from_initiator : keys.from_responder;
+  const int channels = std::max(ours.workers, theirs.workers);
+  EstablishedSession session;
+  std::copy_n(keys.handshake_hash.begin(), session.session_id.size(), session.session_id.begin());
+  session.role = role;
+  session.cipher = AgreedCipher(ours, theirs);
+  session.receive = MakeChannels(receive_key, ours.tag, channels);
+  session.send = MakeChannels(send_key, theirs.tag, channels);
+  session.control_receive = MakeControlChannel(receive_key, ours);
+  session.control_send = MakeControlChannel(send_key, theirs);
+  return session;
 }
 
 }  // namespace omni::noise

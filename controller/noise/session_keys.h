@@ -19,6 +19,7 @@ namespace omni::noise {
 // Mirrors of bpf/abi.h, which the controller does not include; a test compares them.
 inline constexpr uint8_t kMessageData = 4;         // OMNI_MSG_DATA
 inline constexpr uint8_t kKindL3Bulk = 0;          // OMNI_CHANNEL_L3_BULK
+inline constexpr uint8_t kKindL3Control = 1;       // OMNI_CHANNEL_L3_CONTROL
 inline constexpr unsigned kChannelKindShift = 6;   // OMNI_CHANNEL_KIND_SHIFT
 inline constexpr uint8_t kMessageInitiation = 5;   // OMNI_MSG_INITIATION
 inline constexpr uint8_t kMessageResponse = 6;     // OMNI_MSG_RESPONSE
@@ -39,7 +40,8 @@ inline uint64_t ChannelId(uint64_t tag, uint8_t index) {
   return tag << 16U | uint64_t{index} << 8U | kMessageData;
 }
 
-// The bulk channels 0..count-1 of one direction.
-std::vector<SessionChannel> MakeChannels(const Key32& direction_key, uint64_t tag, int count);
+// What the ends make of their keys and offers: id, cipher and channels. The rest is the caller's.
+EstablishedSession MakeSession(const TransportKeys& keys, Role role, const Offer& ours,
+                               const Offer& theirs);
 
 }  // namespace omni::noise

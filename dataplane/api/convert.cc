@@ -111,6 +111,27 @@ absl::StatusOr<std::vector<PeerSpec>> ReadPeers(
   return out;
 }
 
+absl::StatusOr<Key32> ReadKey(const std::string& raw, std::string_view field) {
+  if (raw.size() != Key32::size()) return Invalid(field, "has {} bytes, not 32", raw.size());
+  Key32 out;
+  std::ranges::copy(AsBytes(raw), out.mutable_data());
+  return out;
+}
+
+// The control channel of the session whose first bulk channel is given.
+absl::StatusOr<ChannelSpec> ReadControlChannel(const v1::Channel& channel, ChannelId bulk,
+                                               std::string_view field) {
+  ChannelSpec out{.id = channel.id()};
+  constexpr uint8_t kIndex = OMNI_CHANNEL_L3_CONTROL << OMNI_CHANNEL_KIND_SHIFT;
+  if ((out.id & 0xff) != OMNI_MSG_DATA || out.id >> 16 != bulk >> 16 ||
+      ChannelIndex(out.id) != kIndex) {
+    return Invalid(fmt::format("{}.id", field),
+                   "{:016x} is not control channel 0 of the bulk channels' session", out.id);
+  }
+  ASSIGN_OR_RETURN(out.key, ReadKey(channel.key(), fmt::format("{}.key", field)));
+  return out;
+}
+
 absl::StatusOr<std::vector<ChannelSpec>> ReadChannels(
     const google::protobuf::RepeatedPtrField<v1::Channel>& channels, std::string_view field) {
   std::vector<ChannelSpec> out;
@@ -127,12 +148,9 @@ absl::StatusOr<std::vector<ChannelSpec>> ReadChannels(
         ChannelIndex(channel.id()) != static_cast<uint8_t>(i)) {
       return Invalid(at + ".id", "{:016x} is not bulk channel {} of one session", channel.id(), i);
     }
-    if (channel.key().size() != Key32::size()) {
-      return Invalid(at + ".key", "has {} bytes, not 32", channel.key().size());
-    }
     ChannelSpec& spec = out.emplace_back();
     spec.id = channel.id();
-    std::ranges::copy(AsBytes(channel.key()), spec.key.mutable_data());
+    ASSIGN_OR_RETURN(spec.key, ReadKey(channel.key(), at + ".key"));
   }
   return out;
 }
@@ -169,11 +187,18 @@ uint64_t Milliseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
 
+absl::StatusOr<Cipher> ReadCipher(v1::Cipher cipher, std::string_view field) {
+  for (const Cipher known : kAllCiphers) {
+    if (cipher == WriteCipher(known)) return known;
+  }
+  return Invalid(field, "{} is not known", static_cast<int>(cipher));
+}
+
 v1::SessionState WriteSession(const SessionView& view) {
   v1::SessionState out;
   out.set_session_id(AsString(view.id));
   out.set_role(view.role == SessionRole::kInitiator ? v1::ROLE_INITIATOR : v1::ROLE_RESPONDER);
-  out.set_cipher(v1::CIPHER_CHACHA20_POLY1305);
+  out.set_cipher(WriteCipher(view.cipher));
   switch (view.slot) {
     case SessionSlot::kCurrent:
       out.set_slot(v1::SESSION_SLOT_CURRENT);
@@ -308,15 +333,31 @@ absl::StatusOr<SessionSpec> ReadSession(const v1::InstallSessionRequest& request
   }
   out.role =
       request.role() == v1::ROLE_INITIATOR ? SessionRole::kInitiator : SessionRole::kResponder;
-  if (request.cipher() != v1::CIPHER_CHACHA20_POLY1305) {
-    return Invalid("cipher", "{} is not supported", static_cast<int>(request.cipher()));
-  }
+  ASSIGN_OR_RETURN(out.cipher, ReadCipher(request.cipher(), "cipher"));
   ASSIGN_OR_RETURN(out.receive, ReadChannels(request.receive(), "receive"));
   ASSIGN_OR_RETURN(out.send, ReadChannels(request.send(), "send"));
+  if (request.has_control_receive()) {
+    ASSIGN_OR_RETURN(out.control_receive, ReadControlChannel(request.control_receive(),
+                                                             out.receive[0].id, "control_receive"));
+  }
+  if (request.has_control_send()) {
+    ASSIGN_OR_RETURN(out.control_send,
+                     ReadControlChannel(request.control_send(), out.send[0].id, "control_send"));
+  }
   if (!request.has_endpoint()) return Invalid("endpoint", "is missing");
   ASSIGN_OR_RETURN(out.endpoint, ReadEndpoint(request.endpoint(), "endpoint"));
   ASSIGN_OR_RETURN(out.timers, ReadTimers(request.limits()));
   return out;
+}
+
+v1::Cipher WriteCipher(Cipher cipher) {
+  switch (cipher) {
+    case Cipher::kChaCha20Poly1305:
+      return v1::CIPHER_CHACHA20_POLY1305;
+    case Cipher::kAes256Gcm:
+      return v1::CIPHER_AES_256_GCM;
+  }
+  return v1::CIPHER_UNSPECIFIED;
 }
 
 v1::GetStateResponse WriteState(const StateView& view) {

@@ -17,6 +17,7 @@ absl::StatusOr<Endpoint> ReadEndpoint(const v1::Endpoint& endpoint, std::string_
 absl::StatusOr<NodeId> ReadNodeId(std::string_view raw, std::string_view field);
 absl::StatusOr<SessionId> ReadSessionId(std::string_view raw, std::string_view field);
 
+v1::Cipher WriteCipher(Cipher cipher);
 v1::GetStateResponse WriteState(const StateView& view);
 v1::PeerCounters WriteTotals(const PeerTotals& totals);
 v1::StreamResponse WriteEvent(ControllerEvent event);

@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "bpf/kernel_abi.h"
 #include "common/encoding.h"
 #include "common/status.h"
 #include "dataplane/api/convert.h"
@@ -19,6 +20,16 @@ namespace {
 grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(Message(status))};
 }
+
+struct KernelCounterInfo {
+  std::string_view name;
+  std::string_view help;
+};
+constexpr KernelCounterInfo kKernelCounters[] = {
+#define OMNI_KERNEL_INFO(name, text) {#name, text},
+    OMNI_KERNEL_COUNTERS(OMNI_KERNEL_INFO)
+#undef OMNI_KERNEL_INFO
+};
 
 void AddCounter(v1::Counter* out, std::string_view name, std::string_view help, uint64_t value) {
   out->set_name(std::string(name));
@@ -52,7 +63,14 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   const DataplaneInfo::Path path = info_.path();
   response->set_path(path.name);
   response->set_path_reason(path.reason);
-  response->set_aead_backend(info_.aead_backend);
+  response->set_control_channels(info_.control_channels);
+  for (const CipherSpeed& speed : info_.ciphers) {
+    v1::CipherInfo* cipher = response->add_ciphers();
+    cipher->set_cipher(WriteCipher(speed.cipher));
+    cipher->set_backend(std::string(AeadBackendName(speed.backend)));
+    cipher->set_ns_64(speed.ns_64);
+    cipher->set_ns_1420(speed.ns_1420);
+  }
   v1::Limits* limits = response->mutable_limits();
   limits->set_peers(HubLimits::kPeers);
   limits->set_sessions_per_peer(HubLimits::kSessionsPerPeer);
@@ -108,9 +126,10 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
   for (const PeerTotals& totals : hub_.GetPeerTotals(Now())) {
     *response->add_peers() = WriteTotals(totals);
   }
-  const std::vector<uint64_t> outside = info_.drops();
+  const std::vector<uint64_t> kernel = hub_.GetKernelCounters();
+  const std::vector<uint64_t> xdp = info_.drops();
   for (size_t i = 0; i < kDropReasons; ++i) {
-    uint64_t sum = i < outside.size() ? outside[i] : 0;
+    uint64_t sum = (kernel.empty() ? 0 : kernel[i]) + (xdp.empty() ? 0 : xdp[i]);
     for (const Worker* worker : workers_) sum += worker->drops().value(static_cast<DropReason>(i));
     AddCounter(response->add_drops(), kDropReasonInfo[i].name, kDropReasonInfo[i].help, sum);
   }
@@ -133,6 +152,10 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
              hub_.ignored_packet_out());
   for (const DataplaneInfo::Counted& counted : info_.counters()) {
     AddCounter(response->add_workers(), counted.name, counted.help, counted.value);
+  }
+  for (size_t i = kDropReasons; i < kernel.size(); ++i) {
+    const KernelCounterInfo& counter = kKernelCounters[i - kDropReasons];
+    AddCounter(response->add_workers(), counter.name, counter.help, kernel[i]);
   }
   return grpc::Status::OK;
 }

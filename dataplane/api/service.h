@@ -23,7 +23,8 @@ class EventQueue;
 struct DataplaneInfo {
   std::string tun_name;
   uint16_t listen_port = 0;
-  std::string aead_backend;
+  std::vector<CipherSpeed> ciphers;
+  uint32_t control_channels = 0;
   struct Path {
     std::string name;  // "socket", "afxdp"
     std::string reason;

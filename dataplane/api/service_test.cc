@@ -42,8 +42,8 @@ class ServiceTest : public ::testing::Test {
         .reports = &hub_});
     worker_->SetSiblings({worker_.get()});
     hub_.SetWorkers({worker_.get()});
-    service_ = std::make_unique<DataplaneService>(hub_, std::vector<const Worker*>{worker_.get()},
-                                                  DataplaneInfo{.tun_name = "omni0"});
+    service_ =
+        std::make_unique<DataplaneService>(hub_, std::vector<const Worker*>{worker_.get()}, Info());
     path_ = std::filesystem::temp_directory_path() /
             ("omni-service-test-" + std::to_string(getpid()) + ".sock");
     auto listener = UnixListener::Open({.path = path_});
@@ -57,6 +57,15 @@ class ServiceTest : public ::testing::Test {
   ~ServiceTest() override {
     service_->Shutdown();
     server_->Stop();
+  }
+
+  static DataplaneInfo Info() {
+    return {.tun_name = "omni0",
+            .ciphers = {{.ns_64 = 160, .ns_1420 = 520},
+                        {.cipher = Cipher::kAes256Gcm,
+                         .backend = AeadBackend::kIpsecMb,
+                         .ns_64 = 60,
+                         .ns_1420 = 200}}};
   }
 
   std::shared_ptr<grpc::Channel> Channel() const {
@@ -177,12 +186,22 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
       {"peer_id", [](auto& r) { r.set_peer_id("x"); }},
       {"role", [](auto& r) { r.clear_role(); }},
       {"cipher", [](auto& r) { r.clear_cipher(); }},
+      {"cipher", [](auto& r) { r.set_cipher(static_cast<v1::Cipher>(3)); }},
       {"receive", [](auto& r) { r.clear_receive(); }},
       {"send", [](auto& r) { r.clear_send(); }},
       {"receive[0].id", [](auto& r) { r.mutable_receive(0)->set_id(5); }},
       {"receive[0].id", [](auto& r) { r.mutable_receive(0)->set_id(0x1234567890ab4004); }},
       {"send[1].id", [](auto& r) { *r.add_send() = r.send(0); }},
       {"receive[0].key", [](auto& r) { r.mutable_receive(0)->set_key("x"); }},
+      // A control channel belongs to the same session, and says what it is.
+      {"control_receive.id", [](auto& r) { *r.mutable_control_receive() = r.receive(0); }},
+      {"control_send.id",
+       [](auto& r) {
+         *r.mutable_control_send() = r.send(0);
+         r.mutable_control_send()->set_id(0x9934567890ab4004);
+       }},
+      {"control_send.key",
+       [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
       {"endpoint", [](auto& r) { r.clear_endpoint(); }},
       {"endpoint.port", [](auto& r) { r.mutable_endpoint()->set_port(0); }},
       {"limits.reject_after_ms", [](auto& r) { r.mutable_limits()->set_reject_after_ms(180'001); }},
@@ -198,6 +217,18 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
     EXPECT_EQ(status.error_message().rfind(field + ": ", 0), 0U) << status.error_message();
   }
   EXPECT_EQ(GetState().peers(0).sessions_size(), 0);
+}
+
+TEST_F(ServiceTest, TellsWhichBackendServesWhichCipher) {
+  v1::GetInfoResponse info;
+  ASSERT_TRUE(stub_->GetInfo(Context().get(), {}, &info).ok());
+  ASSERT_EQ(info.ciphers_size(), 2);
+  EXPECT_EQ(info.ciphers(0).cipher(), v1::CIPHER_CHACHA20_POLY1305);
+  EXPECT_EQ(info.ciphers(0).backend(), "libsodium");
+  EXPECT_EQ(info.ciphers(1).cipher(), v1::CIPHER_AES_256_GCM);
+  EXPECT_EQ(info.ciphers(1).backend(), "ipsec-mb");
+  EXPECT_EQ(info.ciphers(1).ns_64(), 60U);
+  EXPECT_EQ(info.ciphers(1).ns_1420(), 200U);
 }
 
 TEST_F(ServiceTest, InstallsShowsAndRemovesASession) {

@@ -16,6 +16,7 @@ namespace omni {
 
 inline uint8_t* TextOf(const AeadJob& job) { return job.header + OMNI_DATA_OVERHEAD; }
 inline uint8_t* TagOf(const AeadJob& job) { return job.header + offsetof(omni_data_header, tag); }
+inline constexpr size_t kTagBytes = sizeof(omni_data_header::tag);
 
 // 96 bits: four zero bytes, then the header's counter as it lies on the wire.
 struct AeadNonce {
@@ -25,8 +26,9 @@ struct AeadNonce {
   std::array<uint8_t, 12> bytes{};
 };
 
-std::unique_ptr<Aead> MakeSodiumAead();
-// Null when the CPU lacks what ipsec-mb needs, or out of memory.
-std::unique_ptr<Aead> MakeIpsecMbAead();
+// Null when the machine lacks what the backend needs for the cipher.
+std::unique_ptr<CipherEngine> MakeSodiumEngine(Cipher cipher);
+std::unique_ptr<CipherEngine> MakeOpenSslEngine(Cipher cipher);
+std::unique_ptr<CipherEngine> MakeIpsecMbEngine(Cipher cipher);
 
 }  // namespace omni

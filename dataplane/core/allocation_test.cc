@@ -59,8 +59,8 @@ class LoopPort final : public UdpPort, public TunPort {
 };
 
 TEST(PacketPath, AllocatesNothingPerPacket) {
-  for (const AeadBackend backend : AvailableAeadBackends()) {
-    omni::testing::Loop<LoopPort> loop(*MakeAead(backend));
+  for (const auto& [cipher, backend] : omni::testing::AllAeads()) {
+    omni::testing::Loop<LoopPort> loop(*MakeAead(backend), cipher);
     LoopPort& port = loop.port;
     Sender& sender = loop.sender;
     Receiver& receiver = loop.receiver;
@@ -83,8 +83,22 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
     once();  // first use may size scratch space
     const uint64_t before = allocations.load();
     for (int i = 0; i < 100; ++i) once();
-    EXPECT_EQ(allocations.load(), before) << loop.aead->name();
+    EXPECT_EQ(allocations.load(), before)
+        << CipherName(cipher) << " by " << AeadBackendName(backend);
     EXPECT_EQ(port.delivered_, 101U * 30U);
+
+    // A packet in pieces.
+    loop.tables.peers[0].mtu.whole = 1220;
+    auto whole = omni::testing::MakePacket({}, omni::testing::MakePayload(40'000));
+    const uint64_t before_pieces = allocations.load();
+    for (int i = 0; i < 100; ++i) {
+      sender.Send({.bytes = whole}, now);
+      sender.Flush();
+      receiver.Receive({&port.received_, 1}, now);
+    }
+    EXPECT_EQ(allocations.load(), before_pieces)
+        << CipherName(cipher) << " by " << AeadBackendName(backend);
+    EXPECT_EQ(port.delivered_, 101U * 30U + 100U);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bpf/abi.h"
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/secret.h"
 #include "dataplane/core/drop.h"
@@ -30,12 +31,21 @@ inline uint8_t ChannelKind(ChannelId id) { return ChannelIndex(id) >> OMNI_CHANN
 // Number of a session in the hub's table, unique for the life of the process.
 using SessionHandle = uint64_t;
 
+// The counter from which on a new session is due.
+// LIMIT: with AES-GCM what an attacker can tell grows with the square of the blocks under one key:
+// 2^28 packets keep it below 2^-57 (RFC 9001 appendix B.1.1, for packets of 2 KiB). At a million
+// packets a second on one channel the time limit comes first.
+constexpr uint64_t RekeyAfterMessages(Cipher cipher) {
+  return cipher == Cipher::kAes256Gcm ? uint64_t{1} << 28 : uint64_t{OMNI_REKEY_AFTER_MESSAGES};
+}
+
 struct ReceiveChannel {
   // What every packet touches.
   Key32 key;
   ChannelId id = 0;
   Instant reject_at;
   PeerIndex peer = kNoPeer;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   bool confirmed = true;  // false: the first authentic packet is reported
   Counter64 packets;
   // What only lookups of the hub touch.
@@ -46,6 +56,7 @@ struct ReceiveChannel {
 struct SendChannel {
   Key32 key;
   ChannelId id = 0;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   // The next counter. ORDER: written by the owning worker alone.
   Counter64 counter;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/core/pieces.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/byte_order.h"
@@ -37,7 +38,7 @@ void WritePieceHeader(const PieceLayout& layout, uint32_t index, uint32_t id, ui
 Reassembler::Reassembler()
     : slots_(kSlots), buffers_(std::make_unique_for_overwrite<uint8_t[]>(kSlots * kSlotBytes)) {}
 
-std::optional<Reassembler::Whole> Reassembler::Add(ChannelId channel,
+std::optional<Reassembler::Whole> Reassembler::Add(PeerIndex peer, ChannelId channel,
                                                    std::span<const uint8_t> message,
                                                    uint8_t traffic_class, DropCounters& drops) {
   const auto malformed = [&drops] {
@@ -60,8 +61,9 @@ std::optional<Reassembler::Whole> Reassembler::Add(ChannelId channel,
   }
   Slot* slot = Find(channel, id);
   if (slot == nullptr) {
-    slot = Take(drops);
+    slot = Take(peer, drops);
     *slot = {.use = Use::kFilling,
+             .peer = peer,
              .channel = channel,
              .id = id,
              .layout = layout,
@@ -86,14 +88,24 @@ Reassembler::Slot* Reassembler::Find(ChannelId channel, uint32_t id) {
   return nullptr;
 }
 
-Reassembler::Slot* Reassembler::Take(DropCounters& drops) {
-  Slot* oldest = nullptr;
+Reassembler::Slot* Reassembler::Take(PeerIndex peer, DropCounters& drops) {
+  Slot* leaves = nullptr;
+  size_t most = 0;
   for (Slot& slot : slots_) {
     if (slot.use == Use::kFree) return &slot;
-    if (slot.use == Use::kFilling && (oldest == nullptr || slot.age < oldest->age)) oldest = &slot;
+    if (slot.use == Use::kGiven) continue;
+    const size_t share = ShareOf(slot.peer) + (slot.peer == peer ? 1 : 0);
+    if (share < most || (share == most && slot.age > leaves->age)) continue;
+    leaves = &slot;
+    most = share;
   }
-  drops.Count(DropReason::rx_piece, oldest->have.count());
-  return oldest;
+  drops.Count(DropReason::rx_piece, leaves->have.count());
+  return leaves;
+}
+
+size_t Reassembler::ShareOf(PeerIndex peer) const {
+  return static_cast<size_t>(std::ranges::count_if(
+      slots_, [peer](const Slot& s) { return s.use == Use::kFilling && s.peer == peer; }));
 }
 
 uint8_t* Reassembler::BufferOf(const Slot& slot) {

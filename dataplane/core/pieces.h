@@ -52,9 +52,10 @@ class Reassembler {
 
   Reassembler();
 
-  // Takes a piece that came authentic on `channel`. Gives the packet when it was the last one that
-  // lacked. What is malformed, or pushed out by newer packets, is counted. Not when is_full().
-  std::optional<Whole> Add(ChannelId channel, std::span<const uint8_t> message,
+  // Takes a piece that came authentic from `peer` on `channel`. Gives the packet when it was the
+  // last one that lacked. What is malformed, or pushed out by newer packets, is counted. Not when
+  // is_full().
+  std::optional<Whole> Add(PeerIndex peer, ChannelId channel, std::span<const uint8_t> message,
                            uint8_t traffic_class, DropCounters& drops);
   // Whether every place holds a packet that was given out.
   bool is_full() const { return given_ == kSlots; }
@@ -65,6 +66,7 @@ class Reassembler {
   enum class Use : uint8_t { kFree, kFilling, kGiven };
   struct Slot {
     Use use = Use::kFree;
+    PeerIndex peer = kNoPeer;
     ChannelId channel = 0;
     uint32_t id = 0;
     PieceLayout layout;
@@ -74,8 +76,10 @@ class Reassembler {
   };
 
   Slot* Find(ChannelId channel, uint32_t id);
-  // A free slot, or that of the oldest incomplete packet.
-  Slot* Take(DropCounters& drops);
+  // A free slot for `peer`, or that of the oldest incomplete packet of whoever has most, so that a
+  // peer that begins packets and ends none pushes out its own.
+  Slot* Take(PeerIndex peer, DropCounters& drops);
+  size_t ShareOf(PeerIndex peer) const;
   uint8_t* BufferOf(const Slot& slot);
 
   std::vector<Slot> slots_;

@@ -13,6 +13,7 @@ namespace {
 
 using omni::testing::MakePayload;
 
+constexpr PeerIndex kPeer = 3;
 constexpr ChannelId kChannel = 0x11223344556604;
 
 std::vector<uint8_t> Piece(const PieceLayout& layout, uint32_t index, uint32_t id,
@@ -27,7 +28,7 @@ std::vector<uint8_t> Piece(const PieceLayout& layout, uint32_t index, uint32_t i
 class ReassemblerTest : public ::testing::Test {
  protected:
   std::optional<Reassembler::Whole> Add(const std::vector<uint8_t>& piece, uint8_t tc = 0) {
-    return reassembler_.Add(kChannel, piece, tc, drops_);
+    return reassembler_.Add(kPeer, kChannel, piece, tc, drops_);
   }
   uint64_t malformed() const { return drops_.value(DropReason::rx_inner_malformed); }
   DropCounters drops_;
@@ -73,7 +74,7 @@ TEST_F(ReassemblerTest, PacketsOfOtherChannelsAndNumbersAreKeptApart) {
   const PieceLayout layout = PieceLayout::Of(1000, 600);
   EXPECT_FALSE(Add(Piece(layout, 0, 1, a)));
   EXPECT_FALSE(Add(Piece(layout, 1, 2, b)));
-  EXPECT_FALSE(reassembler_.Add(kChannel + (1 << 8), Piece(layout, 1, 1, b), 0, drops_));
+  EXPECT_FALSE(reassembler_.Add(kPeer, kChannel + (1 << 8), Piece(layout, 1, 1, b), 0, drops_));
   EXPECT_TRUE(std::ranges::equal(Add(Piece(layout, 1, 1, a))->packet, a));
   EXPECT_TRUE(std::ranges::equal(Add(Piece(layout, 0, 2, b))->packet, b));
 }
@@ -99,13 +100,11 @@ TEST_F(ReassemblerTest, WhatDoesNotTileThePacketIsRefused) {
   bad.push_back({good.begin(), good.end() - 1});
   bad.push_back({good.begin(), good.begin() + 12});
   bad.push_back({good.begin(), good.begin() + 3});
-  with(1, 3);     // index beyond the last
-  with(1, 2);     // the last, but too long
-  with(2, 1);     // piece size
-  with(5, 0);     // total below a piece
-  with(6, 1);     // reserved
-  with(5, 0xff);  // total changes nothing of this piece, but of the packet: taken by itself
-  bad.pop_back();
+  with(1, 3);  // index beyond the last
+  with(1, 2);  // the last, but too long
+  with(2, 1);  // piece size
+  with(5, 0);  // total below a piece
+  with(6, 1);  // reserved
   for (const auto& piece : bad) EXPECT_FALSE(Add(piece));
   EXPECT_EQ(malformed(), bad.size());
   EXPECT_FALSE(Add(good));
@@ -126,6 +125,26 @@ TEST_F(ReassemblerTest, TheOldestIncompletePacketMakesRoomAndIsCounted) {
   EXPECT_FALSE(Add(Piece(layout, 2, 0, packet)));  // pushed out
   EXPECT_EQ(drops_.value(DropReason::rx_piece), 4U);
   EXPECT_TRUE(Add(Piece(layout, 2, 5, packet)));
+}
+
+TEST_F(ReassemblerTest, APeerThatEndsNoPacketDoesNotPushOutThoseOfOthers) {
+  const auto packet = MakePayload(1000);
+  const PieceLayout layout = PieceLayout::Of(1000, 600);
+  // Whichever of its channels they come on.
+  const auto flood = [&] {
+    for (uint32_t id = 0; id < 100; ++id) {
+      const ChannelId channel = kChannel + (uint64_t{id % 16} << 8);
+      EXPECT_FALSE(reassembler_.Add(kPeer + 1, channel, Piece(layout, 0, id, packet), 0, drops_));
+    }
+  };
+  for (uint32_t id = 0; id < 4; ++id) EXPECT_FALSE(Add(Piece(layout, 0, id, packet)));
+  flood();
+  for (uint32_t id = 0; id < 4; ++id) EXPECT_TRUE(Add(Piece(layout, 1, id, packet)));
+  reassembler_.Release();
+  flood();
+  EXPECT_FALSE(Add(Piece(layout, 0, 5, packet)));
+  flood();
+  EXPECT_TRUE(Add(Piece(layout, 1, 5, packet)));
 }
 
 // Random pieces, some valid: never a byte of one packet in another one.

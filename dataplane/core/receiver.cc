@@ -50,6 +50,10 @@ void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& 
   std::memcpy(&counter, datagram.data() + offsetof(omni_data_header, counter), sizeof(counter));
   const auto found = tables_.channels.find(id.value());
   if (found == tables_.channels.end()) {
+    if (ChannelKind(id.value()) == OMNI_CHANNEL_L3_CONTROL) {
+      OpenPending(now);  // the packets of a flow stay in order
+      return events_.OnControlChannel(datagram, origin);
+    }
     // The socket filter brings each channel to its owner; only datagrams merged by GRO can come to
     // a wrong one.
     const uint32_t owner = ChannelNumber(id.value()) % tables_.workers;
@@ -64,7 +68,8 @@ void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& 
   if (jobs_.size() == kMaxJobs) OpenPending(now);
   jobs_.push_back({.key = &channel.key,
                    .header = datagram.data(),
-                   .text_bytes = static_cast<uint32_t>(datagram.size() - OMNI_DATA_OVERHEAD)});
+                   .text_bytes = static_cast<uint32_t>(datagram.size() - OMNI_DATA_OVERHEAD),
+                   .cipher = channel.cipher});
   pending_.push_back({.channel = &channel, .origin = &origin});
 }
 
@@ -123,8 +128,8 @@ void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::
 void Receiver::AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer,
                            Instant now) {
   if (reassembler_.is_full()) Deliver();
-  const auto whole =
-      reassembler_.Add(pending.channel->id, message, pending.origin->traffic_class, tables_.drops);
+  const auto whole = reassembler_.Add(pending.channel->peer, pending.channel->id, message,
+                                      pending.origin->traffic_class, tables_.drops);
   if (whole) AcceptInner(whole->packet, whole->traffic_class, pending.channel->peer, peer, now);
 }
 

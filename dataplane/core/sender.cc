@@ -128,6 +128,10 @@ void Sender::Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Ins
 void Sender::SetSession(PeerIndex peer, std::shared_ptr<const SendSession> session, Instant now) {
   PeerSlot* slot = tables_.FindPeer(peer);
   if (slot == nullptr) return;
+  if (slot->session != nullptr) {
+    Flush();  // what was gathered points at the keys of the session that leaves
+    for (const auto& channel : slot->session->channels) aead_.Forget(channel->id);
+  }
   slot->session = std::move(session);
   if (slot->session == nullptr) return;
   // Only what waits now: should the session be over already, Send() puts its packet back, behind
@@ -186,7 +190,8 @@ void Sender::Number(SendChannel& channel, uint8_t* header, uint32_t text_bytes) 
   channel.counter.Add(1);
   std::memcpy(header, &id, sizeof(id));
   std::memcpy(header + offsetof(omni_data_header, counter), &counter, sizeof(counter));
-  jobs_.push_back({.key = &channel.key, .header = header, .text_bytes = text_bytes});
+  jobs_.push_back(
+      {.key = &channel.key, .header = header, .text_bytes = text_bytes, .cipher = channel.cipher});
 }
 
 void Sender::Flush() {

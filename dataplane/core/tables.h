@@ -49,6 +49,10 @@ class WorkerEvents {
   // Session data for a channel of another worker.
   virtual void OnHandover(uint32_t worker, std::span<const uint8_t> datagram,
                           const ReceivedDatagram& origin) = 0;
+  // Session data for a control channel that is not the worker's: the kernel's, or nobody's. What
+  // was received before it is on its way.
+  virtual void OnControlChannel(std::span<const uint8_t> datagram,
+                                const ReceivedDatagram& origin) = 0;
 };
 
 }  // namespace omni

@@ -23,16 +23,29 @@ class NoEvents final : public WorkerEvents {
   void OnTooBig(std::span<const uint8_t>, uint32_t) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
   void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
+  void OnControlChannel(std::span<const uint8_t>, const ReceivedDatagram&) override {}
 };
+
+// Every cipher with every backend that has it here.
+inline std::vector<std::pair<Cipher, AeadBackend>> AllAeads() {
+  std::vector<std::pair<Cipher, AeadBackend>> out;
+  for (const Cipher cipher : kAllCiphers) {
+    for (const AeadBackend backend : AvailableAeadBackends(cipher))
+      out.emplace_back(cipher, backend);
+  }
+  return out;
+}
 
 // `Port` is both a UdpPort and a TunPort. 10.77.0.0/24 is behind the node itself.
 template <typename Port>
 struct Loop {
-  explicit Loop(std::unique_ptr<Aead> chosen) : aead(std::move(chosen)) {
+  Loop(std::unique_ptr<Aead> chosen, Cipher cipher) : aead(std::move(chosen)) {
     receive_channel->id = kChannel;
+    receive_channel->cipher = cipher;
     receive_channel->peer = 0;
     receive_channel->reject_at = now + std::chrono::hours(1);
     send_channel->id = kChannel;
+    send_channel->cipher = cipher;
     auto session = std::make_shared<SendSession>();
     session->reject_at = receive_channel->reject_at;
     session->channels = {send_channel};

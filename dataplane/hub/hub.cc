@@ -96,6 +96,7 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   if (change.node) {
     node_ = *change.node;
     PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+    for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
   }
   std::vector<NodeId> leaving = change.remove;
   if (!change.base_generation) {
@@ -132,6 +133,7 @@ void Hub::Upsert(const PeerSpec& spec) {
       worker->mailbox().Post(
           [index = peer->index, activity](Worker& w) { w.AddPeer(index, activity); });
     }
+    if (kernel_ != nullptr) kernel_->AddPeer(peer->index);
     peers_.emplace(spec.id, std::move(fresh));
   }
   const bool moved = spec.endpoint && spec.endpoint != peer->spec.endpoint;
@@ -147,6 +149,7 @@ void Hub::Remove(const NodeId& id) {
     if (*session) End(peer, std::move(*session), SessionEnd::kReplaced);
   }
   PostAll([index = peer.index](Worker& w) { w.RemovePeer(index); });
+  if (kernel_ != nullptr) kernel_->RemovePeer(peer.index);
   by_index_[peer.index] = nullptr;
   free_indices_.push_back(peer.index);
   peers_.erase(found);
@@ -157,6 +160,7 @@ void Hub::RebuildRoutes() {
   for (const auto& [id, peer] : peers_) {
     for (const IpPrefix& prefix : peer->spec.allowed) entries.push_back({prefix, peer->index});
   }
+  if (kernel_ != nullptr) kernel_->SetRoutes(entries);
   PostAll(
       [routes = std::make_shared<const RouteTable>(entries)](Worker& w) { w.SetRoutes(routes); });
 }
@@ -222,6 +226,14 @@ std::vector<PeerTotals> Hub::GetPeerTotals(Instant now) const {
       totals.rx_packets += activity->rx_packets.value();
       totals.rx_bytes += activity->rx_bytes.value();
     }
+    if (kernel_ != nullptr) {
+      const KernelTraffic received = KernelReceived(*peer);
+      const KernelTraffic sent = kernel_->Sent(peer->index);
+      totals.tx_packets += sent.packets;
+      totals.tx_bytes += sent.bytes;
+      totals.rx_packets += received.packets;
+      totals.rx_bytes += received.bytes;
+    }
     totals.path_mtu = {
         .carries = peer->mtu.carries(), .inner = peer->published.whole, .state = peer->mtu.state()};
     totals.last_rx_age = std::max(Duration::zero(), now - TrafficOf(*peer).last_rx);
@@ -229,10 +241,15 @@ std::vector<PeerTotals> Hub::GetPeerTotals(Instant now) const {
   return out;
 }
 
+std::vector<uint64_t> Hub::GetKernelCounters() const {
+  return kernel_ == nullptr ? std::vector<uint64_t>() : kernel_->Counters();
+}
+
 void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker) {
   const bool moved = peer.path.remote != path.remote;
   const bool new_way = !IsSameWay(peer.path, path);
   peer.path = path;
+  if (kernel_ != nullptr) kernel_->SetPath(peer.index, path);
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     if (i == except_worker) continue;
     workers_[i]->mailbox().Post([index = peer.index, path](Worker& w) { w.SetPath(index, path); });
@@ -275,17 +292,32 @@ void Hub::Roamed(uint32_t worker, PeerIndex index, SessionHandle handle, const U
   }
 }
 
+void Hub::HandleKernelEvents() {
+  for (const KernelEvent& event : kernel_->TakeEvents()) {
+    const auto* roamed = std::get_if<KernelRoamed>(&event);
+    const ChannelId id =
+        roamed != nullptr ? roamed->channel : std::get<KernelConfirmed>(event).channel;
+    const auto found = kernel_channels_.find(id);
+    if (found == kernel_channels_.end()) continue;  // ended meanwhile
+    const auto [index, handle] = found->second;
+    if (roamed == nullptr) {
+      ConfirmedLocked(handle);
+    } else if (Peer* peer = FindPeer(index); peer != nullptr && peer->path != roamed->path) {
+      SetPath(*peer, roamed->path, std::nullopt);
+    }
+  }
+}
+
 void Hub::EchoReplied(PeerIndex index, uint64_t token, Duration rtt, Instant now) {
   const std::lock_guard lock(mutex_);
   Peer* peer = FindPeer(index);
   if (peer == nullptr) return;
-  if (const auto probe = peer->probes.extract(token); !probe.empty()) {
-    SendProbes(*peer, peer->mtu.Answered(probe.mapped(), rtt, now));
+  if (const auto probe = peer->probes.Answer(token)) {
+    SendProbes(*peer, peer->mtu.Answered(*probe, rtt, now));
     return PublishPathMtu(*peer);
   }
-  const auto asked = peer->echoes.extract(token);
-  if (asked.empty()) return;
-  Emit(EchoReplyEvent{.peer = peer->spec.id, .token = asked.mapped(), .rtt = rtt});
+  const auto asked = peer->echoes.Answer(token);
+  if (asked) Emit(EchoReplyEvent{.peer = peer->spec.id, .token = *asked, .rtt = rtt});
 }
 
 std::optional<DropReason> Hub::PacketIn(std::span<const uint8_t> datagram, const Endpoint& from) {

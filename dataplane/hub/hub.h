@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,7 +20,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dataplane/hub/channel_watch.h"
+#include "dataplane/hub/kernel_control.h"
 #include "dataplane/hub/link.h"
+#include "dataplane/hub/open_questions.h"
 #include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
 #include "dataplane/hub/state.h"
@@ -50,6 +51,8 @@ class Hub final : public WorkerReports {
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
   // Before the first session; outlives the hub's use.
   void SetChannelWatch(ChannelWatch* watch) { watch_ = watch; }
+  // Before anything else is called; outlives the hub's use. Without one all channels are workers'.
+  void SetKernel(KernelControl* kernel) { kernel_ = kernel; }
 
   // Where events go while a controller listens. Called with the hub's lock held: it only queues.
   // Gives false when its queue is full. The latest sink wins; ClearSink() with an older number does
@@ -66,6 +69,8 @@ class Hub final : public WorkerReports {
   absl::Status SendEcho(const NodeId& peer, uint64_t token, uint32_t padding, Instant now);
   void SendControl(const Endpoint& to, std::vector<uint8_t> datagram);
   std::vector<PeerTotals> GetPeerTotals(Instant now) const;
+  // Of the in-kernel path, by omni_drop_reason and omni_kernel_counter; empty without one.
+  std::vector<uint64_t> GetKernelCounters() const;
   void CountIgnoredPacketOut() { ignored_packet_out_.fetch_add(1); }
   uint64_t ignored_packet_out() const { return ignored_packet_out_.load(); }
 
@@ -85,14 +90,23 @@ class Hub final : public WorkerReports {
   void Failed(const std::string& cause) override;
 
  private:
+  // LIMIT: echoes of one peer that may be unanswered.
+  static constexpr size_t kMaxEchoes = 1024;
+  // LIMIT: more probes than a search ever has under way.
+  static constexpr size_t kMaxProbes = 64;
+
   struct Session {
     SessionHandle handle = 0;
     SessionId id{};
     SessionRole role = SessionRole::kInitiator;
+    Cipher cipher = Cipher::kChaCha20Poly1305;
     Instant created;
     SessionTimers timers;
     std::vector<std::shared_ptr<ReceiveChannel>> receive;
     std::vector<std::shared_ptr<SendChannel>> send;
+    // Channels that the kernel owns.
+    std::vector<std::pair<ChannelId, KernelSlot>> kernel_receive;
+    std::vector<std::pair<ChannelId, KernelSlot>> kernel_send;
   };
   using SessionPtr = std::unique_ptr<Session>;
 
@@ -101,17 +115,18 @@ class Hub final : public WorkerReports {
     PeerIndex index = kNoPeer;
     UdpPath path;
     std::vector<std::shared_ptr<PeerActivity>> activity;  // by worker
+    KernelTraffic kernel_received;                        // on channels that have ended
     SessionPtr current;
     SessionPtr next;
     SessionPtr previous;
     PeerTimers timers;
     Instant last_handshake_event;
     Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
-    std::map<uint64_t, uint64_t> echoes;  // wire token -> the controller's token
+    OpenQuestions<uint64_t, kMaxEchoes> echoes;  // the controller's tokens
     PathMtuSearch mtu;
-    bool mtu_is_stale = true;             // the underlay was not asked since something changed
-    PathMtu published;                    // what the workers were told
-    std::map<uint64_t, uint32_t> probes;  // wire token -> size with the outer headers
+    bool mtu_is_stale = true;  // the underlay was not asked since something changed
+    PathMtu published;         // what the workers were told
+    OpenQuestions<uint32_t, kMaxProbes> probes;  // sizes with the outer headers
   };
 
   // All below with the lock held.
@@ -122,6 +137,8 @@ class Hub final : public WorkerReports {
   LinkState WantedLink(const NodeSpec& node) const;
   absl::Status CheckSession(const SessionSpec& spec, const Peer& peer) const;
   SessionPtr MakeSession(SessionSpec spec, const Peer& peer, Instant now);
+  void AddReceive(Session& session, const Peer& peer, ChannelSpec spec);
+  void AddControlSend(Session& session, const Peer& peer, ChannelSpec spec);
   void Promote(Peer& peer, SessionPtr session);
   void End(Peer& peer, SessionPtr session, SessionEnd reason);
   void PublishSendSession(Peer& peer);
@@ -129,7 +146,7 @@ class Hub final : public WorkerReports {
   void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
   void TickPeer(Peer& peer, Instant now);
   void RestartPathMtu(Peer& peer);
-  void TickPathMtu(Peer& peer, Instant now);
+  void TickPathMtu(Peer& peer, const PeerTraffic& traffic, Instant now);
   void SendProbes(Peer& peer, const std::vector<uint32_t>& sizes);
   void PublishPathMtu(Peer& peer);
   uint32_t LargestFor(const Peer& peer, uint32_t interface_mtu) const;
@@ -139,8 +156,11 @@ class Hub final : public WorkerReports {
   Peer* FindPeer(const NodeId& id);
   Peer* FindPeer(PeerIndex index);
   void PostAll(const std::function<void(Worker&)>& order);
-  static PeerTraffic TrafficOf(const Peer& peer);
-  static SessionView ViewOf(const Session& session, SessionSlot slot, Instant now);
+  PeerTraffic TrafficOf(const Peer& peer) const;
+  KernelTraffic KernelReceived(const Peer& peer) const;
+  SessionView ViewOf(const Session& session, SessionSlot slot, Instant now) const;
+  void ConfirmedLocked(SessionHandle session);
+  void HandleKernelEvents();
 
   // Without the lock: they speak to the kernel, and workers must not wait for it. One at a time, by
   // change_mutex_.
@@ -151,6 +171,7 @@ class Hub final : public WorkerReports {
   mutable std::mutex mutex_;
   LinkControl& link_;
   ChannelWatch* watch_ = nullptr;
+  KernelControl* kernel_ = nullptr;
   Underlay& underlay_;
   int lookups_left_ = 0;  // of the underlay, in this tick
   std::vector<Worker*> workers_;
@@ -164,6 +185,8 @@ class Hub final : public WorkerReports {
   SessionHandle next_handle_ = 1;
   absl::flat_hash_set<ChannelId> receive_ids_;  // of all live sessions
   absl::flat_hash_map<SessionHandle, PeerIndex> unconfirmed_;
+  // Whose the channels are that the kernel receives on.
+  absl::flat_hash_map<ChannelId, std::pair<PeerIndex, SessionHandle>> kernel_channels_;
   std::optional<std::string> failure_;
   std::atomic<uint64_t> ignored_packet_out_ = 0;
 };

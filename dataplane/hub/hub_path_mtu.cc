@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hub's part in path MTU discovery: asks the underlay, sends the probes that each peer's search
 // wants, and tells the workers what it found.
-#include <sodium.h>
-
 #include <algorithm>
 
 #include "dataplane/hub/hub.h"
@@ -16,8 +14,6 @@ constexpr uint32_t kEthernetMtu = 1500;
 // LIMIT: what a TUN may have (docs/PROTOCOL.md).
 constexpr uint32_t kMinTunMtu = 1280;
 constexpr uint32_t kMaxTunMtu = 65475;
-// LIMIT: more than a search ever has under way; answers to older ones are forgotten.
-constexpr size_t kMaxProbes = 64;
 
 }  // namespace
 
@@ -35,16 +31,15 @@ uint32_t Hub::LargestFor(const Peer& peer, uint32_t interface_mtu) const {
 }
 
 void Hub::RestartPathMtu(Peer& peer) {
-  peer.probes.clear();
+  peer.probes.Clear();
   peer.mtu_is_stale = true;
   peer.mtu.Restart(LargestFor(peer, underlay_.LargestMtu()));
   peer.published = {.whole = 0};  // the workers have forgotten what they knew
   PublishPathMtu(peer);
 }
 
-void Hub::TickPathMtu(Peer& peer, Instant now) {
+void Hub::TickPathMtu(Peer& peer, const PeerTraffic& traffic, Instant now) {
   if (!peer.current || !peer.path.remote.is_set()) return;
-  const PeerTraffic traffic = TrafficOf(peer);
   if (peer.mtu_is_stale && traffic.last_data_tx != Instant{} && lookups_left_ > 0) {
     --lookups_left_;
     peer.mtu_is_stale = false;
@@ -61,10 +56,7 @@ void Hub::TickPathMtu(Peer& peer, Instant now) {
 void Hub::SendProbes(Peer& peer, const std::vector<uint32_t>& sizes) {
   const uint32_t overhead = OuterOverhead(peer.path.remote);
   for (const uint32_t size : sizes) {
-    uint64_t token = 0;
-    randombytes_buf(&token, sizeof(token));
-    if (peer.probes.size() >= kMaxProbes) peer.probes.erase(peer.probes.begin());
-    peer.probes.emplace(token, size);
+    const uint64_t token = peer.probes.Ask(size);
     workers_[peer.index % workers_.size()]->mailbox().Post(
         [index = peer.index, token, bytes = size - overhead](Worker& w) {
           w.SendProbe(index, token, bytes);

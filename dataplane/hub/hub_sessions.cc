@@ -2,7 +2,6 @@
 // The life of sessions in the hub: installation, confirmation, replacement, expiry, echoes and
 // timers.
 #include <fmt/format.h>
-#include <sodium.h>
 
 #include <algorithm>
 #include <utility>
@@ -14,8 +13,6 @@
 namespace omni {
 namespace {
 
-// LIMIT: echoes of one peer that may be unanswered; the oldest is forgotten.
-constexpr size_t kMaxEchoes = 1024;
 // LIMIT: some 50 microseconds each, with the lock held.
 constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
@@ -23,12 +20,19 @@ constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
 }  // namespace
 
 absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const {
+  if (!workers_.front()->supports(spec.cipher)) {
+    return absl::InvalidArgumentError(
+        fmt::format("cipher: {} is not supported here", CipherName(spec.cipher)));
+  }
   // An id names one key.
+  const auto in_use = [](std::string_view field, ChannelId id) {
+    return absl::InvalidArgumentError(fmt::format("{}: channel id {:016x} is in use", field, id));
+  };
   for (const ChannelSpec& channel : spec.receive) {
-    if (receive_ids_.contains(channel.id)) {
-      return absl::InvalidArgumentError(
-          fmt::format("receive: channel id {:016x} is in use", channel.id));
-    }
+    if (receive_ids_.contains(channel.id)) return in_use("receive", channel.id);
+  }
+  if (spec.control_receive && receive_ids_.contains(spec.control_receive->id)) {
+    return in_use("control_receive", spec.control_receive->id);
   }
   if (peer.activity.size() > spec.send.size()) {
     return absl::InvalidArgumentError(fmt::format("send: {} channels, fewer than the {} workers",
@@ -42,29 +46,57 @@ Hub::SessionPtr Hub::MakeSession(SessionSpec spec, const Peer& peer, Instant now
   session->handle = next_handle_++;
   session->id = spec.id;
   session->role = spec.role;
+  session->cipher = spec.cipher;
   session->created = now;
   session->timers = spec.timers;
-  for (ChannelSpec& from : spec.receive) {
-    auto channel = std::make_shared<ReceiveChannel>();
-    channel->key = std::move(from.key);
-    channel->id = from.id;
-    channel->reject_at = now + spec.timers.reject_after;
-    channel->peer = peer.index;
-    channel->confirmed = spec.role == SessionRole::kInitiator;
-    channel->session = session->handle;
-    const size_t owner = ChannelNumber(channel->id) % workers_.size();
-    workers_[owner]->mailbox().Post([channel](Worker& w) { w.AddChannel(channel); });
-    receive_ids_.insert(channel->id);
-    if (watch_ != nullptr) watch_->ChannelAdded(channel->id);
-    session->receive.push_back(std::move(channel));
-  }
+  for (ChannelSpec& from : spec.receive) AddReceive(*session, peer, std::move(from));
+  if (spec.control_receive) AddReceive(*session, peer, *std::move(spec.control_receive));
+  if (spec.control_send) AddControlSend(*session, peer, *std::move(spec.control_send));
   for (ChannelSpec& from : spec.send) {
     auto channel = std::make_shared<SendChannel>();
     channel->key = std::move(from.key);
     channel->id = from.id;
+    channel->cipher = spec.cipher;
     session->send.push_back(std::move(channel));
   }
   return session;
+}
+
+// A control channel is the kernel's if it takes it, any other a worker's: each has one owner for as
+// long as it lives.
+void Hub::AddReceive(Session& session, const Peer& peer, ChannelSpec spec) {
+  auto channel = std::make_shared<ReceiveChannel>();
+  channel->key = std::move(spec.key);
+  channel->id = spec.id;
+  channel->reject_at = session.created + session.timers.reject_after;
+  channel->peer = peer.index;
+  channel->confirmed = session.role == SessionRole::kInitiator;
+  channel->session = session.handle;
+  receive_ids_.insert(channel->id);
+  if (watch_ != nullptr) watch_->ChannelAdded(channel->id);
+  const bool is_control = ChannelKind(channel->id) == OMNI_CHANNEL_L3_CONTROL;
+  channel->cipher = is_control ? Cipher::kChaCha20Poly1305 : session.cipher;
+  if (kernel_ != nullptr && is_control) {
+    if (const auto slot = kernel_->AddReceive(*channel)) {
+      kernel_channels_.emplace(channel->id, std::pair(peer.index, session.handle));
+      session.kernel_receive.emplace_back(channel->id, *slot);
+      return;
+    }
+  }
+  const size_t owner = ChannelNumber(channel->id) % workers_.size();
+  workers_[owner]->mailbox().Post([channel](Worker& w) { w.AddChannel(channel); });
+  session.receive.push_back(std::move(channel));
+}
+
+// Used by the kernel or by nobody.
+void Hub::AddControlSend(Session& session, const Peer& peer, ChannelSpec spec) {
+  if (kernel_ == nullptr) return;
+  SendChannel channel;
+  channel.key = std::move(spec.key);
+  channel.id = spec.id;
+  const Instant reject_at = session.created + session.timers.reject_after;
+  const auto slot = kernel_->AddSend(peer.index, channel, reject_at);
+  if (slot) session.kernel_send.emplace_back(channel.id, *slot);
 }
 
 absl::Status Hub::InstallSession(SessionSpec spec, Instant now) {
@@ -120,6 +152,10 @@ void Hub::Promote(Peer& peer, SessionPtr session) {
 
 void Hub::Confirmed(SessionHandle handle) {
   const std::lock_guard lock(mutex_);
+  ConfirmedLocked(handle);
+}
+
+void Hub::ConfirmedLocked(SessionHandle handle) {
   const auto found = unconfirmed_.find(handle);
   if (found == unconfirmed_.end()) return;  // ended meanwhile
   Peer& peer = *by_index_[found->second];
@@ -149,6 +185,22 @@ void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
     receive_ids_.erase(channel->id);
     if (watch_ != nullptr) watch_->ChannelRemoved(channel->id);
   }
+  for (const auto& [id, slot] : session->kernel_receive) {
+    const KernelTraffic received = kernel_->RemoveReceive(slot);
+    KernelTraffic& total = peer.kernel_received;
+    total.packets += received.packets;
+    total.bytes += received.bytes;
+    total.last = std::max(total.last, received.last);
+    total.last_data = std::max(total.last_data, received.last_data);
+    kernel_channels_.erase(id);
+    receive_ids_.erase(id);
+    if (watch_ != nullptr) watch_->ChannelRemoved(id);
+  }
+  if (!session->kernel_send.empty()) {
+    // The peer's packets go through user space until a session is published again.
+    if (peer.current == nullptr) kernel_->SetSendChannel(peer.index, std::nullopt);
+    for (const auto& [id, slot] : session->kernel_send) kernel_->RemoveSend(slot);
+  }
   unconfirmed_.erase(session->handle);
   // The keys are erased when the last worker has let go of its channel.
   Emit(SessionEndedEvent{.session = session->id, .peer = peer.spec.id, .reason = reason});
@@ -156,6 +208,13 @@ void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
 
 // Gives every worker its share of the current session's channels.
 void Hub::PublishSendSession(Peer& peer) {
+  if (kernel_ != nullptr) {
+    std::optional<KernelSlot> slot;
+    if (peer.current && !peer.current->kernel_send.empty()) {
+      slot = peer.current->kernel_send[0].second;
+    }
+    kernel_->SetSendChannel(peer.index, slot);
+  }
   for (size_t i = 0; i < workers_.size(); ++i) {
     std::shared_ptr<SendSession> share;
     if (peer.current) {
@@ -187,10 +246,7 @@ absl::Status Hub::SendEcho(const NodeId& id, uint64_t token, uint32_t padding, I
 }
 
 void Hub::PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding) {
-  uint64_t token = 0;
-  randombytes_buf(&token, sizeof(token));
-  if (peer.echoes.size() >= kMaxEchoes) peer.echoes.erase(peer.echoes.begin());
-  peer.echoes.emplace(token, controller_token);
+  const uint64_t token = peer.echoes.Ask(controller_token);
   workers_[peer.index % workers_.size()]->mailbox().Post(
       [index = peer.index, token, padding](Worker& w) { w.SendEcho(index, token, padding); });
 }
@@ -203,7 +259,9 @@ void Hub::Tick(Instant now) {
   const uint32_t before = underlay_.LargestMtu();
   const bool changed = underlay_.TakeChange();
   if (reset || underlay_.LargestMtu() != before) RestoreLink();
+  if (kernel_ != nullptr) kernel_->Maintain();
   const std::lock_guard lock(mutex_);
+  if (kernel_ != nullptr) HandleKernelEvents();
   lookups_left_ = kLookupsPerTick;
   for (auto& [id, peer] : peers_) {
     peer->mtu_is_stale |= changed;
@@ -221,22 +279,28 @@ void Hub::TickPeer(Peer& peer, Instant now) {
   if (current_ended) PublishSendSession(peer);
   std::optional<CurrentSession> session;
   if (peer.current) {
-    const bool used_up = std::ranges::any_of(peer.current->send, [](const auto& channel) {
-      return channel->counter.value() >= OMNI_REKEY_AFTER_MESSAGES;
-    });
-    session = CurrentSession{.role = peer.current->role,
-                             .created = peer.current->created,
-                             .timers = peer.current->timers,
-                             .messages_used_up = used_up};
+    const auto used_up = [](const auto& channel) {
+      return channel->counter.value() >= RekeyAfterMessages(channel->cipher);
+    };
+    const auto used_up_in_kernel = [this](const auto& channel) {
+      return kernel_->Messages(channel.second) >= OMNI_REKEY_AFTER_MESSAGES;
+    };
+    session = CurrentSession{
+        .role = peer.current->role,
+        .created = peer.current->created,
+        .timers = peer.current->timers,
+        .messages_used_up = std::ranges::any_of(peer.current->send, used_up) ||
+                            std::ranges::any_of(peer.current->kernel_send, used_up_in_kernel)};
   }
-  const TimerVerdict verdict = peer.timers.Tick(TrafficOf(peer), session ? &*session : nullptr,
-                                                peer.spec.persistent_keepalive, now);
+  const PeerTraffic traffic = TrafficOf(peer);
+  const TimerVerdict verdict =
+      peer.timers.Tick(traffic, session ? &*session : nullptr, peer.spec.persistent_keepalive, now);
   if (verdict.send_keepalive) {
     workers_[peer.index % workers_.size()]->mailbox().Post(
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
-  TickPathMtu(peer, now);
+  TickPathMtu(peer, traffic, now);
 }
 
 void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
@@ -247,7 +311,22 @@ void Hub::AskForHandshake(Peer& peer, HandshakeReason reason, Instant now) {
   }
 }
 
-PeerTraffic Hub::TrafficOf(const Peer& peer) {
+KernelTraffic Hub::KernelReceived(const Peer& peer) const {
+  KernelTraffic out = peer.kernel_received;
+  for (const SessionPtr* session : {&peer.current, &peer.next, &peer.previous}) {
+    if (!*session) continue;
+    for (const auto& [id, slot] : (*session)->kernel_receive) {
+      const KernelTraffic received = kernel_->Received(slot);
+      out.packets += received.packets;
+      out.bytes += received.bytes;
+      out.last = std::max(out.last, received.last);
+      out.last_data = std::max(out.last_data, received.last_data);
+    }
+  }
+  return out;
+}
+
+PeerTraffic Hub::TrafficOf(const Peer& peer) const {
   PeerTraffic out;
   const auto later = [](Instant& at, const Counter64& value) {
     at = std::max(at, Instant(Duration(static_cast<int64_t>(value.value()))));
@@ -259,12 +338,23 @@ PeerTraffic Hub::TrafficOf(const Peer& peer) {
     later(out.last_rx, activity->last_rx);
     later(out.last_data_rx, activity->last_data_rx);
   }
+  if (kernel_ != nullptr) {
+    const KernelTraffic received = KernelReceived(peer);
+    const KernelTraffic sent = kernel_->Sent(peer.index);
+    out.last_tx = std::max(out.last_tx, sent.last);
+    out.last_data_tx = std::max(out.last_data_tx, sent.last_data);
+    out.last_rx = std::max(out.last_rx, received.last);
+    out.last_data_rx = std::max(out.last_data_rx, received.last_data);
+  }
   return out;
 }
 
-SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) {
-  SessionView out{
-      .id = session.id, .role = session.role, .slot = slot, .age = now - session.created};
+SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) const {
+  SessionView out{.id = session.id,
+                  .role = session.role,
+                  .slot = slot,
+                  .cipher = session.cipher,
+                  .age = now - session.created};
   for (const auto& channel : session.receive) {
     out.receive.push_back(channel->id);
     out.rx_packets += channel->packets.value();
@@ -272,6 +362,14 @@ SessionView Hub::ViewOf(const Session& session, SessionSlot slot, Instant now) {
   for (const auto& channel : session.send) {
     out.send.push_back(channel->id);
     out.tx_packets += channel->counter.value();
+  }
+  for (const auto& [id, place] : session.kernel_receive) {
+    out.receive.push_back(id);
+    out.rx_packets += kernel_->Received(place).packets;
+  }
+  for (const auto& [id, place] : session.kernel_send) {
+    out.send.push_back(id);
+    out.tx_packets += kernel_->Messages(place);
   }
   return out;
 }

@@ -65,7 +65,7 @@ class PathMtuSearch {
   // The next round of the search, or its end.
   std::vector<uint32_t> Continue(Instant now);
   std::vector<uint32_t> Candidates() const;
-  std::vector<uint32_t> OnTimeout(const PathTraffic& traffic, Instant now);
+  std::vector<uint32_t> OnTimeout(Instant now);
   std::vector<uint32_t> Repeat() const;
   std::vector<uint32_t> GiveUp(Instant now);
   std::vector<uint32_t> WhileHolding(const PathTraffic& traffic, Instant now);
@@ -78,9 +78,11 @@ class PathMtuSearch {
   uint32_t fails_ = kBase + 1;   // the smallest size that is known not to pass, or largest_ + 1
   bool settled_ = false;         // a search has ended since the path was new or was lost
   std::vector<uint32_t> round_;  // unanswered, ascending
-  int attempt_ = 0;
-  bool answered_ = false;  // something of this round
-  Instant round_began_;
+  // Of this round: attempts in which something was answered but not all, and nothing at all.
+  int evidence_ = 0;
+  int silent_ = 0;
+  bool answered_ = false;       // something of this attempt
+  bool base_answered_ = false;  // kBase, in this round
   Instant sent_;
   Instant proven_;  // when a probe of carries_ or more was last answered
   Instant raise_at_;

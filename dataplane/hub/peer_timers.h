@@ -24,7 +24,7 @@ struct CurrentSession {
   SessionRole role = SessionRole::kInitiator;
   Instant created;
   SessionTimers timers;
-  bool messages_used_up = false;  // a counter passed OMNI_REKEY_AFTER_MESSAGES
+  bool messages_used_up = false;  // a counter passed RekeyAfterMessages()
 };
 
 struct TimerVerdict {

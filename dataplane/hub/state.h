@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "common/cipher.h"
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
@@ -61,8 +62,11 @@ struct SessionSpec {
   SessionId id{};
   NodeId peer;
   SessionRole role = SessionRole::kInitiator;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   std::vector<ChannelSpec> receive;
   std::vector<ChannelSpec> send;
+  std::optional<ChannelSpec> control_receive;
+  std::optional<ChannelSpec> control_send;
   Endpoint endpoint;
   SessionTimers timers;
 };
@@ -73,6 +77,7 @@ struct SessionView {
   SessionId id{};
   SessionRole role = SessionRole::kInitiator;
   SessionSlot slot = SessionSlot::kCurrent;
+  Cipher cipher = Cipher::kChaCha20Poly1305;
   Duration age{};
   std::vector<ChannelId> receive;
   std::vector<ChannelId> send;

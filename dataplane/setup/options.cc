@@ -66,11 +66,12 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   Options& o = out.options;
   std::string aead = "auto";
   XdpWords xdp;
+  std::string in_kernel = "auto";
   std::vector<std::string> disabled;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
-      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID; it keeps CAP_NET_ADMIN "
-      "and becomes --user.\n"
+      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID (and CAP_BPF and "
+      "CAP_PERFMON for --in-kernel); it keeps CAP_NET_ADMIN and becomes --user.\n"
       "A controller (omni-controller) tells it what to do over --socket."};
   app.set_version_flag("--version", std::string("omni-dataplane ") + kVersion);
   app.add_option("--socket", o.socket, "Unix socket to serve the controller on")
@@ -86,8 +87,18 @@ ParsedOptions ParseOptions(int argc, char** argv) {
       ->check(CLI::Range(0U, kMaxWorkers))
       ->capture_default_str();
   app.add_option("--aead", aead,
-                 "Cipher implementation; auto: the fastest that passes its self-test")
-      ->check(CLI::IsMember({"auto", "ipsec-mb", "libsodium"}))
+                 "Implementation of the ciphers; auto: for each the fastest that passes its "
+                 "self-test")
+      ->check(CLI::IsMember({"auto", "ipsec-mb", "openssl", "libsodium"}))
+      ->capture_default_str();
+  app.add_option("--in-kernel", in_kernel,
+                 "Open and seal small packets inside the kernel; auto: where it can be, on: fail "
+                 "where not")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+  app.add_option("--in-kernel-threshold", o.in_kernel_threshold,
+                 "Largest packet that the kernel seals, in bytes")
+      ->check(CLI::Range(0U, kMaxInKernelThreshold))
       ->capture_default_str();
   AddXdpOptions(app, xdp);
   app.add_option("--disable-offload", disabled,
@@ -104,9 +115,11 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     out.exit_code = app.exit(error) == 0 ? 0 : 2;
   }
-  for (const AeadBackend backend : {AeadBackend::kIpsecMb, AeadBackend::kLibsodium}) {
+  for (const AeadBackend backend : kAllAeadBackends) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
+  if (in_kernel == "on") o.in_kernel = InKernel::kOn;
+  if (in_kernel == "off") o.in_kernel = InKernel::kOff;
   for (const std::string& name : disabled) {
     if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
   }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/setup/privileged.h"
 
+#include <net/if.h>
 #include <sys/capability.h>
 
-#include "common/log.h"
 #include "common/status.h"
 #include "dataplane/setup/offload_check.h"
 
@@ -36,6 +36,28 @@ absl::StatusOr<std::vector<KernelUdpPort::Sockets>> BindUdp(const Options& optio
   return std::move(bound.workers);
 }
 
+// LIMIT: how long a flow of which user space has a packet stays there. Long enough for what waits
+// in the TUN's queue, for two workers and in the peer's socket: 8 MiB are 64 ms at 1 Gbit/s.
+constexpr Duration kFlowGuard = std::chrono::milliseconds(100);
+
+absl::Status OpenKernelPath(const Options& options, Privileged& out) {
+  if (options.in_kernel == InKernel::kOff) {
+    out.kernel_reason = "switched off";
+    return absl::OkStatus();
+  }
+  auto kernel = KernelPath::Open({.listen_port = options.listen_port,
+                                  .tun_index = if_nametoindex(options.tun.c_str()),
+                                  .threshold = options.in_kernel_threshold,
+                                  .guard = kFlowGuard});
+  if (kernel.ok()) {
+    out.kernel = *std::move(kernel);
+    return absl::OkStatus();
+  }
+  if (options.in_kernel == InKernel::kOn) return kernel.status();
+  out.kernel_reason = Message(kernel.status());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
@@ -48,37 +70,19 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
   ASSIGN_OR_RETURN(auto udp, BindUdp(options, offloads));
   ASSIGN_OR_RETURN(auto listener,
                    UnixListener::Open({.path = options.socket, .group = controller_user.gid}));
-  ASSIGN_OR_RETURN(auto xdp, XdpPath::Open({.choices = options.xdp,
-                                            .listen_port = options.listen_port,
-                                            .workers = options.workers}));
+  Privileged out{.tun = std::move(tun),
+                 .udp = std::move(udp),
+                 .offloads = std::move(offloads),
+                 .link = std::move(link),
+                 .underlay = std::move(underlay),
+                 .listener = std::move(listener),
+                 .controller_user = std::move(controller_user)};
+  RETURN_IF_ERROR(OpenKernelPath(options, out));
+  ASSIGN_OR_RETURN(out.xdp, XdpPath::Open({.choices = options.xdp,
+                                           .listen_port = options.listen_port,
+                                           .workers = options.workers}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
-  return Privileged{.tun = std::move(tun),
-                    .udp = std::move(udp),
-                    .offloads = std::move(offloads),
-                    .link = std::move(link),
-                    .underlay = std::move(underlay),
-                    .xdp = std::move(xdp),
-                    .listener = std::move(listener),
-                    .controller_user = std::move(controller_user)};
-}
-
-absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options) {
-  std::vector<AeadBackend> candidates = AvailableAeadBackends();
-  if (options.aead) candidates = {*options.aead};
-  absl::Status last = absl::UnavailableError("no AEAD backend");
-  for (const AeadBackend backend : candidates) {
-    std::vector<std::unique_ptr<Aead>> out;
-    last = absl::OkStatus();
-    while (last.ok() && out.size() < options.workers) {
-      auto aead = MakeAead(backend);
-      last = aead.status();
-      if (last.ok()) last = SelfTestAead(**aead);
-      if (last.ok()) out.push_back(*std::move(aead));
-    }
-    if (last.ok()) return out;
-    spdlog::error("{}", Message(last));
-  }
-  return last;
+  return out;
 }
 
 }  // namespace omni

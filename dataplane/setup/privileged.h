@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "common/privileges.h"
 #include "common/rpc/unix_server.h"
-#include "dataplane/core/aead.h"
 #include "dataplane/io/tun_port.h"
 #include "dataplane/io/udp_port.h"
+#include "dataplane/kernel/kernel_path.h"
 #include "dataplane/setup/netlink_link.h"
 #include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
@@ -25,6 +25,8 @@ struct Privileged {
   std::vector<KernelUdpPort::Sockets> udp;
   OffloadFindings offloads;
   std::unique_ptr<NetlinkLink> link;
+  std::unique_ptr<KernelPath> kernel;  // null: off
+  std::string kernel_reason;           // why it is off
   std::unique_ptr<NetlinkUnderlay> underlay;
   std::unique_ptr<XdpPath> xdp;
   UnixListener listener;
@@ -33,8 +35,5 @@ struct Privileged {
 
 // Opens all and drops privileges. The error is one line naming object and cause.
 absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options);
-
-// One self-tested AEAD per worker, of the wanted backend or the first that passes.
-absl::StatusOr<std::vector<std::unique_ptr<Aead>>> MakeAeads(const Options& options);
 
 }  // namespace omni

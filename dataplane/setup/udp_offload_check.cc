@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <vector>
 
@@ -84,11 +85,8 @@ bool ReceiveMore(KernelUdpPort& port, std::vector<Bytes>& out) {
   DropCounters drops;
   const size_t count = port.Receive(batch, drops);
   for (const ReceivedDatagram& message : std::span(batch).first(count)) {
-    for (auto rest = message.bytes; !rest.empty();) {
-      const auto one = rest.first(std::min<size_t>(rest.size(), message.segment_bytes));
-      out.emplace_back(one.begin(), one.end());
-      rest = rest.subspan(one.size());
-    }
+    if (message.segment_bytes == 0) return false;
+    std::ranges::copy(CutBytes(message.bytes, message.segment_bytes), std::back_inserter(out));
   }
   return count > 0;
 }

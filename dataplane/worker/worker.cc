@@ -19,6 +19,9 @@ Worker::Worker(Parts parts)
       inbound_(parts_.workers) {
   tables_.worker = parts_.index;
   tables_.workers = parts_.workers;
+  if (parts_.control != nullptr) {
+    opened_.resize(TunPort::kHeadroom + ControlOpener::kScratchBytes);
+  }
   echo_.reserve(kTooBigBytes);
   icmp_.reserve(TunPort::kHeadroom + kTooBigBytes);
 }
@@ -74,7 +77,12 @@ void Worker::RunOnce(Instant now) {
 unsigned Worker::Round(unsigned ready, Instant now) {
   unsigned still = 0;
   if ((ready & kMailbox) != 0) TakeHandovers(now);
-  if ((ready & kUdp) != 0 && ReceiveTurn(now)) still |= kUdp;
+  if ((ready & kUdp) != 0 && ReceiveTurn(now)) {
+    still |= kUdp;
+    // The host may have answered already what it was just given: looking costs less than being
+    // woken for it.
+    ready |= kTun;
+  }
   if ((ready & kTun) != 0 && SendTurn(now)) still |= kTun;
   sender_.Flush();
   WakeSiblings();
@@ -130,6 +138,7 @@ void Worker::AddPeer(PeerIndex index, std::shared_ptr<PeerActivity> activity) {
 
 void Worker::RemovePeer(PeerIndex index) {
   sender_.DropWaiting(index);
+  sender_.SetSession(index, nullptr, now_);
   tables_.peers[index] = {};
 }
 
@@ -150,6 +159,11 @@ void Worker::SetPathMtu(PeerIndex index, const UdpPath& path, const PathMtu& mtu
 void Worker::AddChannel(std::shared_ptr<ReceiveChannel> channel) {
   const ChannelId id = channel->id;
   tables_.channels.insert_or_assign(id, std::move(channel));
+}
+
+void Worker::RemoveChannel(ChannelId id) {
+  tables_.channels.erase(id);
+  parts_.aead->Forget(id);
 }
 
 void Worker::SetSession(PeerIndex index, std::shared_ptr<const SendSession> session) {
@@ -230,6 +244,21 @@ void Worker::OnControl(std::span<const uint8_t> datagram, const UdpPath& path, I
   auto reason = filter_.Check(datagram, path.remote.address, now);
   if (!reason) reason = parts_.reports->PacketIn(datagram, path.remote);
   if (reason) tables_.drops.Count(*reason);
+}
+
+void Worker::OnControlChannel(std::span<const uint8_t> datagram, const ReceivedDatagram& origin) {
+  ControlOpener::Result result;
+  if (parts_.control != nullptr) {
+    result = parts_.control->Open(datagram, origin, std::span(opened_).subspan(TunPort::kHeadroom));
+  }
+  switch (result.kind) {
+    case ControlOpener::Result::Kind::kPacket:
+      return parts_.tun->Write({&result.inner, 1}, tables_.drops);
+    case ControlOpener::Result::Kind::kEnded:
+      return;
+    case ControlOpener::Result::Kind::kUnknown:
+      return tables_.drops.Count(DropReason::rx_unknown_channel);
+  }
 }
 
 void Worker::OnHandover(uint32_t worker, std::span<const uint8_t> datagram,

@@ -17,6 +17,7 @@
 #include "dataplane/core/receiver.h"
 #include "dataplane/core/sender.h"
 #include "dataplane/core/tables.h"
+#include "dataplane/worker/control_opener.h"
 #include "dataplane/worker/handover_ring.h"
 #include "dataplane/worker/mailbox.h"
 #include "dataplane/worker/reports.h"
@@ -42,6 +43,7 @@ class Worker final : public WorkerEvents {
     std::vector<int> udp_fds;  // to wait on; none for in-memory ports
     int tun_fd = -1;
     WorkerReports* reports = nullptr;  // outlives the worker
+    ControlOpener* control = nullptr;  // likewise; null: the kernel owns no channel
   };
   explicit Worker(Parts parts);
 
@@ -55,7 +57,7 @@ class Worker final : public WorkerEvents {
   void RunOnce(Instant now);
 
   Mailbox<Worker>& mailbox() { return mailbox_; }
-  std::string_view aead_name() const { return parts_.aead->name(); }
+  bool supports(Cipher cipher) const { return parts_.aead->Supports(cipher); }
   const DropCounters& drops() const { return tables_.drops; }
   const WorkerCounters& counters() const { return counters_; }
 
@@ -66,7 +68,7 @@ class Worker final : public WorkerEvents {
   void RemovePeer(PeerIndex index);
   void SetPath(PeerIndex index, const UdpPath& path);
   void AddChannel(std::shared_ptr<ReceiveChannel> channel);
-  void RemoveChannel(ChannelId id) { tables_.channels.erase(id); }
+  void RemoveChannel(ChannelId id);
   void SetSession(PeerIndex index, std::shared_ptr<const SendSession> session);
   void SendKeepalive(PeerIndex index);
   // As long as the peer is where `path` says: what was found of another way is of no use.
@@ -105,6 +107,7 @@ class Worker final : public WorkerEvents {
   void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) override;
   void OnHandover(uint32_t worker, std::span<const uint8_t> datagram,
                   const ReceivedDatagram& origin) override;
+  void OnControlChannel(std::span<const uint8_t> datagram, const ReceivedDatagram& origin) override;
 
   Parts parts_;
   WorkerTables tables_;
@@ -117,6 +120,7 @@ class Worker final : public WorkerEvents {
   std::vector<HandoverRing> inbound_;  // by the index of the worker that writes
   uint64_t handed_over_ = 0;           // bit per sibling that must be woken
   std::vector<uint8_t> echo_;          // scratch for echo messages
+  std::vector<uint8_t> opened_;        // what the kernel opens for us
   std::vector<uint8_t> icmp_;          // scratch for messages to the host, headroom in front
   Instant now_;
   std::atomic<bool> stop_ = false;

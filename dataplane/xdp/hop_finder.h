@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "dataplane/xdp/host_network.h"
+#include "dataplane/xdp/host_links.h"
 #include "dataplane/xdp/port_plan.h"
 
 struct nl_cache;

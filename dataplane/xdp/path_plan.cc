@@ -127,7 +127,7 @@ void XdpPath::FollowHops(Instant now) {
   // Each change of a neighbour is news; what peers there are is looked through once a second.
   const bool look_at_all = now - resolved_ >= kLook;
   if (fresh.empty() && !look_at_all && !sockets_changed_) return;
-  finder_->Refresh(network_.Interfaces());
+  finder_->Refresh(links_.Interfaces());
   std::map<HopKey, HopFinder::Found> found;
   if (!look_at_all) found = found_;
   if (look_at_all) fresh.merge(wanted_);

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "dataplane/xdp/host_network.h"
+#include "dataplane/xdp/host_links.h"
 #include "dataplane/xdp/steer_object.h"
 
 namespace omni {

@@ -12,9 +12,9 @@
 namespace omni {
 
 absl::StatusOr<std::unique_ptr<XdpPath>> XdpPath::Open(const Options& options) {
-  ASSIGN_OR_RETURN(HostNetwork network, HostNetwork::Open());
-  std::unique_ptr<XdpPath> out(new XdpPath(options, std::move(network)));
-  if (!WantsXdp(out->network_.Interfaces(), options.choices)) return out;
+  ASSIGN_OR_RETURN(HostLinks links, HostLinks::Open());
+  std::unique_ptr<XdpPath> out(new XdpPath(options, std::move(links)));
+  if (!WantsXdp(out->links_.Interfaces(), options.choices)) return out;
   auto steer = SteerObject::Load(options.listen_port);
   if (!steer.ok()) {
     out->no_steer_ = Message(steer.status());
@@ -29,13 +29,13 @@ absl::StatusOr<std::unique_ptr<XdpPath>> XdpPath::Open(const Options& options) {
 
 void XdpPath::Maintain(Instant now) {
   if (steer_ == nullptr) return;
-  if (network_.TakeChange() || now - looked_ >= kLook) Look(now);
+  if (links_.TakeChange() || now - looked_ >= kLook) Look(now);
   FollowHops(now);
 }
 
 void XdpPath::Look(Instant now) {
   looked_ = now;
-  const std::vector<HostInterface> interfaces = network_.Interfaces();
+  const std::vector<HostInterface> interfaces = links_.Interfaces();
   const std::lock_guard lock(mutex_);
   FollowAddresses(interfaces);
   for (auto entry = watched_.begin(); entry != watched_.end();) {

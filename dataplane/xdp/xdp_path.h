@@ -18,7 +18,7 @@
 #include "dataplane/hub/channel_watch.h"
 #include "dataplane/xdp/afxdp_port.h"
 #include "dataplane/xdp/hop_finder.h"
-#include "dataplane/xdp/host_network.h"
+#include "dataplane/xdp/host_links.h"
 #include "dataplane/xdp/policy.h"
 #include "dataplane/xdp/steer_object.h"
 
@@ -90,8 +90,8 @@ class XdpPath final : public ChannelWatch {
     uint32_t place = 0;  // of the interface in the program's table of sockets
   };
 
-  XdpPath(Options options, HostNetwork network)
-      : options_(std::move(options)), network_(std::move(network)) {}
+  XdpPath(Options options, HostLinks links)
+      : options_(std::move(options)), links_(std::move(links)) {}
 
   static std::optional<State> DescribeSockets(const Watched& watched);
   void OpenSpareSockets();
@@ -107,7 +107,7 @@ class XdpPath final : public ChannelWatch {
   void Publish();
 
   const Options options_;
-  HostNetwork network_;
+  HostLinks links_;
   std::unique_ptr<SteerObject> steer_;  // null: nobody wants XDP, or it could not be loaded
   std::string no_steer_;                // why
   Instant looked_;

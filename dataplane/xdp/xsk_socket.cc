@@ -28,9 +28,9 @@ constexpr int kSendWaitMs = 5;
 // LIMIT: in copy mode, frames on their way are accounted to the socket as 2 KiB each and more.
 constexpr int kSendBufferBytes = 16 << 20;
 
-// LIMIT: a burst of 2,048 frames each way, 16 MiB a socket; 4 MiB where no more memory may be
+// LIMIT: a burst of 2,048 frames each way, 16 MiB a socket; less where no more memory may be
 // locked.
-constexpr std::array<uint32_t, 2> kEntries = {2048, 512};
+constexpr std::array<uint32_t, 2> kEntries = {2048, 128};
 
 constexpr size_t FrameBytes(uint32_t entries) {
   return size_t{2} * entries * XskSocket::kFrameBytes;

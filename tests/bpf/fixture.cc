@@ -75,7 +75,7 @@ Bytes MakeFrame(const Frame& frame, std::span<const uint8_t> payload) {
   Put16(udp, 8 + payload.size());
   Put16(udp, 0);
   Append(udp, payload);
-  Bytes out(12, 0x02);
+  Bytes out(12);
   if (frame.vlan != 0) {
     Put16(out, 0x8100);
     Put16(out, frame.vlan);
@@ -169,7 +169,7 @@ void BpfTest::SetUp() {
   std::ranges::copy(rx_key_, rx.key);
   rx.active = 1;
   omni_kernel_tx& tx = object_->tx()[kTxSlot];
-  tx = {.id = kTxId, .reject_at = in(std::chrono::hours(1))};
+  tx = {.peer = kPeer, .id = kTxId, .reject_at = in(std::chrono::hours(1))};
   std::ranges::copy(tx_key_, tx.key);
   tx.active = 1;
   ResetWindow();

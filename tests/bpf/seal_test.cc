@@ -176,6 +176,13 @@ TEST_F(BpfSeal, LeavesToUserSpaceWhatIsNotItsOwn) {
   ExpectLeft(length, "a length that is not the packet's");
   ExpectLeft(HostPacket(4, 84, 132), "SCTP");
   ExpectLeft(HostPacket(6, 84, 60), "extension header");
+  for (const int family : {4, 6}) {
+    Bytes syn = HostPacket(family, 84, kTcp);
+    syn[HeaderOf(syn) + 13] = 0x02;
+    ExpectLeft(syn, "SYN");
+    syn[HeaderOf(syn) + 13] = 0x12;
+    ExpectLeft(syn, "SYN and ACK");
+  }
   ExpectLeft(HostPacket(6, 84, 44), "IPv6 fragment");
   object_->peers()[kPeer].interface = 0;
   ExpectLeft(HostPacket(4, 84), "no way out");

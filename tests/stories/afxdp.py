@@ -54,7 +54,7 @@ def nothing_is_lost_but_time(n1, n2):
     print(f"    traffic stood still for {pinger.longest_gap():.2f} s", flush=True)
 
 
-@scenario(topology="pair", path="afxdp", workers=1)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=1)
 def both_families_both_ways(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -67,7 +67,7 @@ def both_families_both_ways(lab):
                     f"drops of {node.name}")
 
 
-@scenario(topology="pair", underlay="v6", path="afxdp", workers=1)
+@scenario(topology="pair", underlay="v6", path="afxdp", in_kernel="off", workers=1)
 def over_ipv6(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -75,7 +75,7 @@ def over_ipv6(lab):
     ping(n1, n2.vip4, "-M", "do", "-s", str(1420 - 28), count=20)
 
 
-@scenario(topology="pair", path="afxdp", workers=1)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=1)
 def xdp_is_taken_off(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -89,7 +89,7 @@ def xdp_is_taken_off(lab):
     goes_by_afxdp(n1, n2)
 
 
-@scenario(topology="pair", path="afxdp", workers=1)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=1)
 def the_interface_goes_down_and_up(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -102,7 +102,7 @@ def the_interface_goes_down_and_up(lab):
     goes_by_afxdp(n1, n2)
 
 
-@scenario(topology="pair", path="afxdp", workers=1)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=1)
 def the_interface_is_another(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -118,7 +118,7 @@ def the_interface_is_another(lab):
     goes_by_afxdp(n1, n2)
 
 
-@scenario(topology="pair", path="afxdp", workers=1)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=1)
 def its_mtu_changes(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
@@ -131,7 +131,7 @@ def its_mtu_changes(lab):
     goes_by_afxdp(n1, n2)
 
 
-@scenario(topology="pair", path="afxdp", workers=2)
+@scenario(topology="pair", path="afxdp", in_kernel="off", workers=2)
 def its_queues_change(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)

@@ -40,6 +40,8 @@ def prometheus_is_content(lab):
              >= before + 10, 10, "ten more packets")
     text = fetch(n1).stdout
     check(value(text, "omni_peer_up", peer="n2") == 1, "n2 is up")
+    cipher = n1.peers()["n2"]["cipher"]
+    check(value(text, "omni_peer_cipher", peer="n2", cipher=cipher) == 1, f"{cipher} of n2")
     check(value(text, "omni_peer_handshakes_total", peer="n2") >= 1, "handshakes")
     check(value(text, "omni_dataplane_connected") == 1, "the dataplane is connected")
     n1.run("ping", "-n", "-c", "2", "-i", "0.01", "-W", "0.1", "10.77.0.200", check=False)

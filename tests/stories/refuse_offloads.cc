@@ -43,10 +43,12 @@ int Fail(int error) {
 
 template <typename Function>
 Function* Real(const char* name) {
+  // SAFETY: the next library's function of the name has the type that its header says.
   return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
 }
 
 bool IsTrain(const msghdr& message) {
+  // SAFETY: the macros want a header that could be changed, and only read it.
   auto* first = const_cast<msghdr*>(&message);
   for (cmsghdr* c = CMSG_FIRSTHDR(first); c != nullptr; c = CMSG_NXTHDR(first, c)) {
     if (c->cmsg_level == SOL_UDP && c->cmsg_type == kUdpSegment) return true;

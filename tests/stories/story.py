@@ -22,7 +22,8 @@ from omnilab import Lab, LabError, Options, process, wait_for  # noqa: E402
 
 SKIPPED = 77
 _build = "build/release"
-_path = None
+_path = None       # of every dataplane that a scenario gives none
+_in_kernel = None  # None: as the scenario says
 
 
 def scenario(**options):
@@ -35,15 +36,18 @@ def scenario(**options):
 
 def run(*scenarios):
     """Runs scenarios in order and ends the program: 0 when all held, 77 when they cannot run here."""
-    global _build, _path
+    global _build, _in_kernel, _path
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=_build, help="where the programs were built")
+    parser.add_argument("--in-kernel", choices=("auto", "on", "off"),
+                        help="the in-kernel path of all dataplanes")
     parser.add_argument("--path", choices=("socket", "afxdp"),
                         help="of every dataplane that a scenario gives none")
     parser.add_argument("--only", help="one scenario, by name")
     arguments = parser.parse_args()
-    _build, _path = arguments.build, arguments.path
+    _build = arguments.build
+    _in_kernel, _path = arguments.in_kernel, arguments.path
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         sys.exit(SKIPPED)
@@ -68,6 +72,8 @@ def _holds(function):
     print(f"--- {function.__name__.replace('_', ' ')}", flush=True)
     try:
         options = {"path": _path, **function.options}
+        if _in_kernel is not None:
+            options["in_kernel"] = _in_kernel
         with Lab.up(Options(name=_lab_name(function), build=_build, **options)) as lab:
             try:
                 function(lab)

@@ -59,7 +59,7 @@ def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477"):
             "name": node.name, "identity_dir": f"{node.directory}/identity",
             "cluster_secret_file": f"{node.directory}/secret",
             "addresses": [f"{node.vip4}/24", f"{node.vip6}/64"],
-            "state_dir": f"{node.directory}/state"}),
+            "state_dir": f"{node.directory}/state", "mtu": node.mtu}),
         _section("dataplane", {"socket": node.dataplane_socket}),
         _section("api", {"socket": node.control_socket, "group": CONTROLLER_USER}),
         _section("metrics", {"listen": metrics}),

@@ -32,6 +32,7 @@ class Options:
     wire: str = None           # faults of a pair's cable, in the words of omni-lab-wire
     underlay: str = "v4"       # family of the configured endpoints
     session: dict = field(default_factory=dict)  # the configuration's [session]
+    mtu: int = None            # of the TUN devices; None: "auto"
     workers: int = 0           # of each dataplane; 0: its own choice
     keepalive: int = None      # of every peer
     supervised: bool = True    # restart dataplanes that end
@@ -40,6 +41,7 @@ class Options:
     path: str = None           # of each dataplane: auto, socket, afxdp; None: its own choice
     xdp: str = None            # likewise: auto, off, native, generic
     log_level: str = "info"
+    in_kernel: str = "auto"    # of each dataplane, or node name -> value
 
 
 def _check(options):
@@ -126,9 +128,12 @@ class Lab:
         secret = secrets.token_hex(16)
         for node in self.nodes:
             node.workers = options.workers
+            node.mtu = options.mtu
             node.log_level = options.log_level
             for flag, value in (("--path", options.path), ("--xdp", options.xdp)):
                 node.dataplane_options += [flag, value] if value else []
+            node.in_kernel = (options.in_kernel if isinstance(options.in_kernel, str)
+                              else options.in_kernel.get(node.name, "auto"))
             config.make_directories(node)
             config.write_private(f"{node.directory}/secret",
                                  options.secrets.get(node.name, secret) + "\n")

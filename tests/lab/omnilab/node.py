@@ -2,6 +2,7 @@
 """Node: one machine of a lab: its namespace, its files, its daemons."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from .waiting import wait_for
 HERE = os.path.dirname(os.path.abspath(__file__))
 # LIMIT: a daemon under sanitizers on a busy machine of two cores derives a key and starts in seconds.
 START_TIMEOUT_S = 60
+METRICS = ("import urllib.request as u; "
+           "print(u.urlopen('http://127.0.0.1:9477/metrics', timeout=5).read().decode())")
+WORKER_METRIC = re.compile(r"^omni_dataplane_(\w+)_total(?:{})? ([\d.e+]+)$", re.M)
 
 
 class Node:
@@ -31,7 +35,9 @@ class Node:
         self.dataplane_socket = f"{directory}/run/dataplane.sock"
         self.config_file = f"{directory}/controller.toml"
         self.workers = 0
+        self.mtu = None
         self.log_level = "info"
+        self.in_kernel = "auto"
         self.dataplane_options = []      # further ones, before it starts
         self.dataplane_environment = {}  # likewise
         self._children = []
@@ -79,6 +85,11 @@ class Node:
         return {drop["reason"]: int(drop["packets"])
                 for drop in self.omnictl_json("drops")["drops"]}
 
+    def workers_counters(self):
+        """Name -> value of what the dataplane's workers and its in-kernel path counted."""
+        text = self.run("/usr/bin/python3", "-c", METRICS).stdout
+        return {match[1]: int(float(match[2])) for match in WORKER_METRIC.finditer(text)}
+
     def log(self, daemon):
         """What "dataplane" or "controller" wrote."""
         with open(self._path(daemon, "log"), encoding="utf-8", errors="replace") as file:
@@ -97,7 +108,7 @@ class Node:
         command = [f"{self.build}/bin/omni-dataplane", "--socket", self.dataplane_socket,
                    "--user", config.DATAPLANE_USER, "--controller-user", config.CONTROLLER_USER,
                    "--tun", "omni0", "--listen-port", str(config.PORT),
-                   "--log-level", self.log_level]
+                   "--in-kernel", self.in_kernel, "--log-level", self.log_level]
         command += ["--workers", str(self.workers)] if self.workers else []
         variables = [f"{key}={value}" for key, value in self.dataplane_environment.items()]
         return (["env", *variables] if variables else []) + command + self.dataplane_options

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/xdp/host_network.h"
+#include "dataplane/xdp/host_links.h"
 
 #include <ifaddrs.h>
 #include <linux/ethtool.h>
@@ -71,7 +71,7 @@ void AskDetails(int fd, HostInterface& interface) {
 
 }  // namespace
 
-absl::StatusOr<HostNetwork> HostNetwork::Open() {
+absl::StatusOr<HostLinks> HostLinks::Open() {
   FileDescriptor monitor(
       socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   FileDescriptor query(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -81,10 +81,10 @@ absl::StatusOr<HostNetwork> HostNetwork::Open() {
   if (bind(monitor.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return ErrnoStatus("listen to rtnetlink");
   }
-  return HostNetwork(std::move(monitor), std::move(query));
+  return HostLinks(std::move(monitor), std::move(query));
 }
 
-bool HostNetwork::TakeChange() {
+bool HostLinks::TakeChange() {
   bool changed = false;
   std::array<uint8_t, 4096> ignored;
   // What it was does not matter: everything is looked at again. ENOBUFS: news were lost.
@@ -95,7 +95,7 @@ bool HostNetwork::TakeChange() {
   return changed;
 }
 
-std::vector<HostInterface> HostNetwork::Interfaces() const {
+std::vector<HostInterface> HostLinks::Interfaces() const {
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return {};
   std::map<std::string, HostInterface> found;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// HostNetwork: the host's Ethernet interfaces and their addresses, and whether anything of it, of
+// HostLinks: the host's Ethernet interfaces and their addresses, and whether anything of it, of
 // its routes or of its neighbours changed. Needs no privilege. Owned by XdpPath; one thread at a
 // time.
 #pragma once
@@ -38,9 +38,9 @@ struct HostInterface {
   friend bool operator==(const HostInterface&, const HostInterface&) = default;
 };
 
-class HostNetwork {
+class HostLinks {
  public:
-  static absl::StatusOr<HostNetwork> Open();
+  static absl::StatusOr<HostLinks> Open();
 
   // Whether anything changed since the last call. The numbers of queues are not news to the kernel:
   // they are looked at by Interfaces() alone.
@@ -49,7 +49,7 @@ class HostNetwork {
   std::vector<HostInterface> Interfaces() const;
 
  private:
-  HostNetwork(FileDescriptor monitor, FileDescriptor query)
+  HostLinks(FileDescriptor monitor, FileDescriptor query)
       : monitor_(std::move(monitor)), query_(std::move(query)) {}
 
   FileDescriptor monitor_;

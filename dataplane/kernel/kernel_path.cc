@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/kernel/kernel_path.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "common/log.h"
+#include "common/status.h"
+#include "dataplane/kernel/frame.h"
+
+namespace omni {
+namespace {
+
+// What a program's return values mean (linux/pkt_cls.h).
+constexpr int kActionPass = -1;
+constexpr int kActionRedirect = 7;
+
+uint64_t Nanoseconds(Instant at) { return static_cast<uint64_t>(at.time_since_epoch().count()); }
+Instant InstantOf(uint64_t nanoseconds) {
+  return Instant(Duration(static_cast<int64_t>(nanoseconds)));
+}
+
+// ORDER: release; a program that sees the slot in use sees what was written to it before.
+template <typename T>
+void Activate(T& slot, uint32_t number) {
+  std::atomic_ref(slot.active).store(number, std::memory_order_release);
+}
+
+// ORDER: sequentially consistent; what is written after this must not be seen before it.
+template <typename T>
+void Deactivate(T& slot) {
+  std::atomic_ref(slot.active).store(0, std::memory_order_seq_cst);
+}
+
+template <typename T>
+T Load(T& value) {
+  return std::atomic_ref(value).load(std::memory_order_relaxed);
+}
+
+bool IsLinkLocal(const IpAddress& a) {
+  return !a.is_v4() && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
+}
+
+std::vector<KernelSlot> AllSlots() {
+  std::vector<KernelSlot> out;
+  out.reserve(OMNI_KERNEL_CHANNELS);
+  for (KernelSlot slot = OMNI_KERNEL_CHANNELS; slot > 0; --slot) out.push_back(slot - 1);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<KernelPath>> KernelPath::Open(const KernelOptions& options) {
+  ASSIGN_OR_RETURN(auto object, KernelObject::Load(options));
+  ASSIGN_OR_RETURN(auto network, HostNetwork::Open());
+  ASSIGN_OR_RETURN(auto tun, Attachment::Attach(object->program_fd(KernelProgram::kSealTun),
+                                                {.interface = static_cast<int>(options.tun_index),
+                                                 .hook = Attachment::Hook::kEgress,
+                                                 .handle = options.listen_port}));
+  std::unique_ptr<KernelPath> out(
+      new KernelPath(options, std::move(object), std::move(network), std::move(tun)));
+  out->FollowInterfaces();
+  return out;
+}
+
+KernelPath::KernelPath(const KernelOptions& options, std::unique_ptr<KernelObject> object,
+                       std::unique_ptr<HostNetwork> network, Attachment tun)
+    : options_(options),
+      object_(std::move(object)),
+      network_(std::move(network)),
+      tun_(std::move(tun)),
+      free_rx_(AllSlots()),
+      free_tx_(AllSlots()) {}
+
+std::string KernelPath::Describe() const {
+  const std::lock_guard lock(mutex_);
+  return fmt::format("packets up to {} bytes, by {}", options_.threshold,
+                     tun_.kind() == Attachment::Kind::kLink ? "TCX links" : "clsact filters");
+}
+
+// ----------------------------------------------------------------------------------------------
+// channels
+
+std::optional<KernelSlot> KernelPath::AddReceive(const ReceiveChannel& channel) {
+  const std::lock_guard lock(mutex_);
+  if (free_rx_.empty() || channel.peer >= OMNI_KERNEL_PEERS) return std::nullopt;
+  const KernelSlot slot = free_rx_.back();
+  omni_kernel_rx& rx = object_->rx()[slot];
+  rx = {.peer = channel.peer,
+        .id = channel.id,
+        .reject_at = Nanoseconds(channel.reject_at),
+        .confirmed = channel.confirmed ? 1U : 0U};
+  std::ranges::copy(channel.key.bytes(), rx.key);
+  absl::Status status = object_->ResetWindow(slot, channel.id);
+  if (status.ok()) {
+    Activate(rx, next_active_++);
+    status = object_->AddSlot(channel.id, slot);
+  }
+  if (!status.ok()) {
+    spdlog::error("{}", Message(status));
+    Deactivate(rx);
+    sodium_memzero(rx.key, sizeof(rx.key));
+    return std::nullopt;
+  }
+  free_rx_.pop_back();
+  return slot;
+}
+
+KernelTraffic KernelPath::RemoveReceive(KernelSlot slot) {
+  const std::lock_guard lock(mutex_);
+  omni_kernel_rx& rx = object_->rx()[slot];
+  object_->RemoveSlot(rx.id);
+  Deactivate(rx);
+  sodium_memzero(rx.key, sizeof(rx.key));
+  free_rx_.push_back(slot);
+  return Received(slot);
+}
+
+std::optional<KernelSlot> KernelPath::AddSend(PeerIndex peer, const SendChannel& channel,
+                                              Instant reject_at) {
+  const std::lock_guard lock(mutex_);
+  if (free_tx_.empty()) return std::nullopt;
+  const KernelSlot slot = free_tx_.back();
+  free_tx_.pop_back();
+  omni_kernel_tx& tx = object_->tx()[slot];
+  tx = {.peer = peer, .id = channel.id, .reject_at = Nanoseconds(reject_at)};
+  std::ranges::copy(channel.key.bytes(), tx.key);
+  Activate(tx, next_active_++);
+  return slot;
+}
+
+void KernelPath::RemoveSend(KernelSlot slot) {
+  const std::lock_guard lock(mutex_);
+  omni_kernel_tx& tx = object_->tx()[slot];
+  Deactivate(tx);
+  sodium_memzero(tx.key, sizeof(tx.key));
+  free_tx_.push_back(slot);
+}
+
+KernelTraffic KernelPath::Received(KernelSlot slot) const {
+  omni_kernel_rx& rx = object_->rx()[slot];
+  return {.packets = Load(rx.packets),
+          .bytes = Load(rx.bytes),
+          .last = InstantOf(Load(rx.last_rx)),
+          .last_data = InstantOf(Load(rx.last_data_rx))};
+}
+
+uint64_t KernelPath::Messages(KernelSlot slot) const { return Load(object_->tx()[slot].counter); }
+
+// ----------------------------------------------------------------------------------------------
+// peers
+
+void KernelPath::AddPeer(PeerIndex peer) {
+  if (peer >= OMNI_KERNEL_PEERS) return;
+  const std::lock_guard lock(mutex_);
+  omni_kernel_peer& entry = object_->peers()[peer];
+  Deactivate(entry);
+  entry = {.tx_slot = OMNI_KERNEL_CHANNELS};
+}
+
+void KernelPath::RemovePeer(PeerIndex peer) {
+  if (peer >= OMNI_KERNEL_PEERS) return;
+  const std::lock_guard lock(mutex_);
+  Deactivate(object_->peers()[peer]);
+  paths_.erase(peer);
+  unresolved_.erase(peer);
+}
+
+// The kernel sends nothing to the peer until Maintain() knows by which interface.
+void KernelPath::SetPath(PeerIndex peer, const UdpPath& path) {
+  if (peer >= OMNI_KERNEL_PEERS) return;
+  const std::lock_guard lock(mutex_);
+  const auto known = paths_.find(peer);
+  if (known != paths_.end() && known->second == path) return;
+  Deactivate(object_->peers()[peer]);
+  paths_.insert_or_assign(peer, path);
+  unresolved_.insert(peer);
+}
+
+void KernelPath::SetSendChannel(PeerIndex peer, std::optional<KernelSlot> slot) {
+  if (peer >= OMNI_KERNEL_PEERS) return;
+  const uint32_t value = slot ? *slot : OMNI_KERNEL_CHANNELS;
+  std::atomic_ref(object_->peers()[peer].tx_slot).store(value, std::memory_order_release);
+}
+
+KernelTraffic KernelPath::Sent(PeerIndex peer) const {
+  if (peer >= OMNI_KERNEL_PEERS) return {};
+  omni_kernel_peer& entry = object_->peers()[peer];
+  const Instant last = InstantOf(Load(entry.last_tx));
+  return {.packets = Load(entry.tx_packets),
+          .bytes = Load(entry.tx_bytes),
+          .last = last,
+          .last_data = last};
+}
+
+void KernelPath::SetRoutes(const std::vector<RouteTable::Entry>& routes) {
+  const std::lock_guard lock(mutex_);
+  absl::flat_hash_map<IpPrefix, PeerIndex> wanted;
+  wanted.reserve(routes.size());
+  for (const RouteTable::Entry& entry : routes) wanted.insert_or_assign(entry.prefix, entry.peer);
+  for (const auto& [prefix, peer] : routes_) {
+    if (wanted.contains(prefix)) continue;
+    object_->RemoveRoute(prefix.address.raw(), prefix.length);
+  }
+  for (const auto& [prefix, peer] : wanted) {
+    const auto had = routes_.find(prefix);
+    if (had != routes_.end() && had->second == peer) continue;
+    const absl::Status status = object_->SetRoute(prefix.address.raw(), prefix.length, peer);
+    if (!status.ok()) spdlog::error("{} ({})", Message(status), prefix.ToString());
+  }
+  routes_ = std::move(wanted);
+}
+
+// ----------------------------------------------------------------------------------------------
+// the host
+
+void KernelPath::Maintain() {
+  const std::lock_guard lock(mutex_);
+  if (network_->TakeChange()) {
+    const size_t before = attached_.size();
+    FollowInterfaces();
+    if (attached_.size() != before) {
+      spdlog::info("in-kernel path: watching {} interface{}", attached_.size(),
+                   attached_.size() == 1 ? "" : "s");
+    }
+    for (const auto& [peer, path] : paths_) unresolved_.insert(peer);
+  }
+  for (const PeerIndex peer : std::exchange(unresolved_, {})) ResolvePath(peer);
+}
+
+void KernelPath::FollowInterfaces() {
+  std::set<int> wanted = network_->Interfaces();
+  wanted.erase(static_cast<int>(options_.tun_index));
+  std::erase_if(attached_, [&](const auto& entry) { return !wanted.contains(entry.first); });
+  std::erase_if(refused_, [&](int index) { return !wanted.contains(index); });
+  for (const int index : wanted) {
+    if (attached_.contains(index)) continue;
+    auto attachment = Attachment::Attach(
+        object_->program_fd(KernelProgram::kOpenWire),
+        {.interface = index, .hook = Attachment::Hook::kIngress, .handle = options_.listen_port});
+    if (attachment.ok()) {
+      attached_.emplace(index, *std::move(attachment));
+    } else if (refused_.insert(index).second) {
+      // Datagrams that come in there are opened all the same, by way of user space.
+      spdlog::warn("{}", Message(attachment.status()));
+    }
+  }
+}
+
+void KernelPath::ResolvePath(PeerIndex peer) {
+  const auto path = paths_.find(peer);
+  if (path == paths_.end()) return;
+  omni_kernel_peer wanted{};
+  if (path->second.remote.is_set()) {
+    const Endpoint& remote = path->second.remote;
+    const auto route = network_->Resolve(path->second);
+    wanted.family = remote.address.is_v4() ? 4 : 6;
+    wanted.port = htons(remote.port);
+    std::ranges::copy(remote.address.bytes, wanted.remote);
+    if (path->second.local) std::ranges::copy(path->second.local->bytes, wanted.local);
+    // What leaves by an interface that we do not watch has its answers come in there.
+    if (route && route->source.family == remote.address.family &&
+        attached_.contains(route->interface)) {
+      wanted.interface = static_cast<uint32_t>(route->interface);
+      std::ranges::copy(route->source.bytes, wanted.local);
+    }
+  }
+  omni_kernel_peer& entry = object_->peers()[peer];
+  const bool same = entry.active != 0 && entry.interface == wanted.interface &&
+                    entry.family == wanted.family && entry.port == wanted.port &&
+                    std::ranges::equal(entry.remote, wanted.remote) &&
+                    std::ranges::equal(entry.local, wanted.local);
+  if (same) return;
+  Deactivate(entry);
+  entry.interface = wanted.interface;
+  entry.family = wanted.family;
+  entry.port = wanted.port;
+  std::ranges::copy(wanted.remote, entry.remote);
+  std::ranges::copy(wanted.local, entry.local);
+  Activate(entry, next_active_++);
+}
+
+std::vector<KernelEvent> KernelPath::TakeEvents() {
+  const std::lock_guard lock(mutex_);
+  std::vector<KernelEvent> out;
+  for (const omni_kernel_event& event : object_->TakeEvents()) {
+    if (event.type == OMNI_KERNEL_CONFIRMED) {
+      out.emplace_back(KernelConfirmed{.channel = event.channel_id});
+      continue;
+    }
+    const size_t bytes = event.family == 4 ? 4 : 16;
+    const auto remote = IpAddress::FromBytes({event.remote, bytes});
+    const auto local = IpAddress::FromBytes({event.local, bytes});
+    if (!remote || !local) continue;
+    KernelRoamed roamed{.channel = event.channel_id};
+    roamed.path.remote = {.address = *remote, .port = ntohs(event.port)};
+    if (IsLinkLocal(*remote)) roamed.path.remote.scope_id = event.interface;
+    roamed.path.local = *local;
+    out.emplace_back(std::move(roamed));
+  }
+  return out;
+}
+
+// ----------------------------------------------------------------------------------------------
+// what reached a socket
+
+ControlOpener::Result KernelPath::Open(std::span<const uint8_t> datagram,
+                                       const ReceivedDatagram& origin, std::span<uint8_t> scratch) {
+  const std::lock_guard lock(open_mutex_);
+  MakeFrame(
+      {.from = origin.path.remote,
+       .to = origin.path.local.value_or(IpAddress{.family = origin.path.remote.address.family}),
+       .to_port = options_.listen_port,
+       .traffic_class = origin.traffic_class},
+      datagram, frame_);
+  const auto verdict = object_->Run(KernelProgram::kOpenAgain, frame_, scratch);
+  // The kernel does not run a program on what is longer than a page: no control packet is.
+  if (!verdict || verdict->action == kActionPass) return {.kind = Result::Kind::kUnknown};
+  if (verdict->action != kActionRedirect || verdict->bytes <= kEthernetHeader ||
+      verdict->bytes > scratch.size()) {
+    return {.kind = Result::Kind::kEnded};
+  }
+  return {.kind = Result::Kind::kPacket,
+          .inner = scratch.first(verdict->bytes).subspan(kEthernetHeader)};
+}
+
+}  // namespace omni

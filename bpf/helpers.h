@@ -17,7 +17,7 @@
 #error "the AEAD loads little-endian words as they are"
 #endif
 
-#define OMNI_INLINE static __attribute__((always_inline))
+#define OMNI_INLINE static __attribute__((always_inline, unused))
 #define OMNI_GLOBAL __attribute__((noinline))
 
 /* Makes the compiler forget what it knows of a number, so that a check in the source is a check in

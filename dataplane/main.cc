@@ -57,9 +57,11 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     out.offloads.Watch(KernelOffload::kTunTcpCoalescing, &tun->tcp_joining());
     out.offloads.Watch(KernelOffload::kTunUdpCoalescing, &tun->udp_joining());
     Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
-    parts.udp_fds = udp->fds();
+    std::vector<int> udp_fds = udp->fds();
+    XdpPath::Port port = privileged.xdp->MakePort(i, {std::move(udp), std::move(udp_fds)});
+    parts.udp = std::move(port.port);
+    parts.udp_fds = std::move(port.fds);
     parts.tun_fd = tun->fd();
-    parts.udp = std::move(udp);
     parts.tun = std::move(tun);
     parts.reports = &hub;
     parts.control = privileged.kernel.get();
@@ -71,6 +73,25 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
   return out;
+}
+
+// Adds what XDP has to say to `info`.
+void DescribeXdp(const XdpPath& xdp, DataplaneInfo& info) {
+  info.path = [&xdp] {
+    const XdpPath::State path = xdp.DescribePath();
+    return DataplaneInfo::Path{path.name, path.reason};
+  };
+  info.drops = [&xdp] { return xdp.Drops(); };
+  info.counters = [&xdp] {
+    std::vector<DataplaneInfo::Counted> out;
+    for (const auto& [name, help, value] : xdp.Counters()) out.push_back({name, help, value});
+    return out;
+  };
+  info.features = [&xdp, workers = std::move(info.features)] {
+    auto out = workers();
+    for (const auto& [name, active, reason] : xdp.Describe()) out.push_back({name, active, reason});
+    return out;
+  };
 }
 
 OffloadReport::Line DescribeKernelPath(const Privileged& privileged) {
@@ -90,7 +111,7 @@ void LogCiphers(const std::vector<CipherSpeed>& ciphers) {
 }
 
 // Ticks until a signal or a worker ends it. Gives the exit code.
-int TickUntilEnd(Hub& hub, const sigset_t& signals) {
+int TickUntilEnd(Hub& hub, XdpPath& xdp, const sigset_t& signals) {
   for (;;) {
     const int signal = sigtimedwait(&signals, nullptr, &kTick);
     if (signal > 0) {
@@ -101,7 +122,9 @@ int TickUntilEnd(Hub& hub, const sigset_t& signals) {
       spdlog::error("{}", *failure);
       return 1;
     }
-    hub.Tick(Now());
+    const Instant now = Now();
+    xdp.Maintain(now);
+    hub.Tick(now);
   }
 }
 
@@ -114,22 +137,22 @@ absl::StatusOr<int> Run(const Options& options) {
 
   Hub hub(*privileged.link, *privileged.underlay);
   hub.SetKernel(privileged.kernel.get());
+  hub.SetChannelWatch(privileged.xdp.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
   LogCiphers(choice.ciphers);
   for (const OffloadReport::Line& line : workers.offloads.Describe()) {
     LogFeature(line);
   }
   LogFeature(DescribeKernelPath(privileged));
-  DataplaneInfo info{.tun_name = options.tun,
-                     .listen_port = options.listen_port,
-                     .ciphers = choice.ciphers,
-                     .path_reason = "the only path of this version"};
+  DataplaneInfo info{
+      .tun_name = options.tun, .listen_port = options.listen_port, .ciphers = choice.ciphers};
   info.control_channels = privileged.kernel == nullptr ? 0 : 1;
   info.features = [&workers, &privileged] {
     auto features = workers.offloads.Describe();
     features.push_back(DescribeKernelPath(privileged));
     return features;
   };
+  DescribeXdp(*privileged.xdp, info);
   std::vector<const Worker*> readable;
   readable.reserve(workers.all.size());
   for (const auto& worker : workers.all) readable.push_back(worker.get());
@@ -143,7 +166,7 @@ absl::StatusOr<int> Run(const Options& options) {
   spdlog::info("ready: {} workers, UDP port {}, TUN {}", workers.all.size(), options.listen_port,
                options.tun);
   sd_notify(0, "READY=1");
-  const int code = TickUntilEnd(hub, signals);
+  const int code = TickUntilEnd(hub, *privileged.xdp, signals);
   sd_notify(0, "STOPPING=1");
   service.Shutdown();
   server->Stop();

@@ -60,8 +60,9 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   response->set_tun_name(info_.tun_name);
   response->set_listen_port(info_.listen_port);
   response->set_workers(static_cast<uint32_t>(workers_.size()));
-  response->set_path("socket");
-  response->set_path_reason(info_.path_reason);
+  const DataplaneInfo::Path path = info_.path();
+  response->set_path(path.name);
+  response->set_path_reason(path.reason);
   response->set_control_channels(info_.control_channels);
   for (const CipherSpeed& speed : info_.ciphers) {
     v1::CipherInfo* cipher = response->add_ciphers();
@@ -126,8 +127,9 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
     *response->add_peers() = WriteTotals(totals);
   }
   const std::vector<uint64_t> kernel = hub_.GetKernelCounters();
+  const std::vector<uint64_t> xdp = info_.drops();
   for (size_t i = 0; i < kDropReasons; ++i) {
-    uint64_t sum = kernel.empty() ? 0 : kernel[i];
+    uint64_t sum = (kernel.empty() ? 0 : kernel[i]) + (xdp.empty() ? 0 : xdp[i]);
     for (const Worker* worker : workers_) sum += worker->drops().value(static_cast<DropReason>(i));
     AddCounter(response->add_drops(), kDropReasonInfo[i].name, kDropReasonInfo[i].help, sum);
   }
@@ -148,6 +150,9 @@ grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCo
              "datagrams handed to the worker of their channel", sum(&WorkerCounters::handovers));
   AddCounter(response->add_workers(), "ignored_packet_out", "invalid packet_out messages",
              hub_.ignored_packet_out());
+  for (const DataplaneInfo::Counted& counted : info_.counters()) {
+    AddCounter(response->add_workers(), counted.name, counted.help, counted.value);
+  }
   for (size_t i = kDropReasons; i < kernel.size(); ++i) {
     const KernelCounterInfo& counter = kKernelCounters[i - kDropReasons];
     AddCounter(response->add_workers(), counter.name, counter.help, kernel[i]);

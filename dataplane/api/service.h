@@ -24,12 +24,24 @@ struct DataplaneInfo {
   std::string tun_name;
   uint16_t listen_port = 0;
   std::vector<CipherSpeed> ciphers;
-  std::string path_reason;
   uint32_t control_channels = 0;
+  struct Path {
+    std::string name;  // "socket", "afxdp"
+    std::string reason;
+  };
+  std::function<Path()> path = [] { return Path{"socket", ""}; };
   // Asked each time, because an offload may fall back while the dataplane runs.
   std::function<std::vector<OffloadReport::Line>()> features = [] {
     return std::vector<OffloadReport::Line>();
   };
+  // What ended outside the workers, by DropReason, and what else was counted there.
+  struct Counted {
+    std::string_view name;
+    std::string_view help;
+    uint64_t value = 0;
+  };
+  std::function<std::vector<uint64_t>()> drops = [] { return std::vector<uint64_t>(); };
+  std::function<std::vector<Counted>()> counters = [] { return std::vector<Counted>(); };
 };
 
 class DataplaneService final : public dataplane::v1::Dataplane::Service {

@@ -19,6 +19,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataplane/hub/channel_watch.h"
 #include "dataplane/hub/kernel_control.h"
 #include "dataplane/hub/link.h"
 #include "dataplane/hub/open_questions.h"
@@ -48,6 +49,8 @@ class Hub final : public WorkerReports {
   // `link`, `underlay` and the workers outlive the hub's use; workers are set before they run.
   Hub(LinkControl& link, Underlay& underlay) : link_(link), underlay_(underlay) {}
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
+  // Before the first session; outlives the hub's use.
+  void SetChannelWatch(ChannelWatch* watch) { watch_ = watch; }
   // Before anything else is called; outlives the hub's use. Without one all channels are workers'.
   void SetKernel(KernelControl* kernel) { kernel_ = kernel; }
 
@@ -169,6 +172,7 @@ class Hub final : public WorkerReports {
   std::mutex change_mutex_;  // held over a whole change of the desired state; taken before mutex_
   mutable std::mutex mutex_;
   LinkControl& link_;
+  ChannelWatch* watch_ = nullptr;
   KernelControl* kernel_ = nullptr;
   Underlay& underlay_;
   int lookups_left_ = 0;  // of the underlay, in this tick

@@ -73,6 +73,7 @@ void Hub::AddReceive(Session& session, const Peer& peer, ChannelSpec spec) {
   channel->confirmed = session.role == SessionRole::kInitiator;
   channel->session = session.handle;
   receive_ids_.insert(channel->id);
+  if (watch_ != nullptr) watch_->ChannelAdded(channel->id);
   const bool is_control = ChannelKind(channel->id) == OMNI_CHANNEL_L3_CONTROL;
   channel->cipher = is_control ? Cipher::kChaCha20Poly1305 : session.cipher;
   if (kernel_ != nullptr && is_control) {
@@ -182,6 +183,7 @@ void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
     const size_t owner = ChannelNumber(channel->id) % workers_.size();
     workers_[owner]->mailbox().Post([id = channel->id](Worker& w) { w.RemoveChannel(id); });
     receive_ids_.erase(channel->id);
+    if (watch_ != nullptr) watch_->ChannelRemoved(channel->id);
   }
   for (const auto& [id, slot] : session->kernel_receive) {
     const KernelTraffic received = kernel_->RemoveReceive(slot);
@@ -192,6 +194,7 @@ void Hub::End(Peer& peer, SessionPtr session, SessionEnd reason) {
     total.last_data = std::max(total.last_data, received.last_data);
     kernel_channels_.erase(id);
     receive_ids_.erase(id);
+    if (watch_ != nullptr) watch_->ChannelRemoved(id);
   }
   if (!session->kernel_send.empty()) {
     // The peer's packets go through user space until a session is published again.

@@ -27,7 +27,8 @@ std::vector<OffloadReport::Line> OffloadReport::Describe() const {
 OffloadReport::Line OffloadReport::DescribeOne(KernelOffload offload) const {
   const auto index = static_cast<size_t>(offload);
   const OffloadFinding& found = found_[offload];
-  Line out{.name = kOffloadNames[index], .active = found.active, .reason = found.reason};
+  Line out{
+      .name = std::string(kOffloadNames[index]), .active = found.active, .reason = found.reason};
   size_t pausing = 0;
   int error = 0;
   for (const OffloadBackoff* backoff : watched_[index]) {

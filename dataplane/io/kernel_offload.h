@@ -63,7 +63,7 @@ class OffloadReport {
   }
 
   struct Line {
-    std::string_view name;
+    std::string name;
     bool active = false;
     std::string reason;
     uint64_t refusals = 0;  // by the kernel, at run time

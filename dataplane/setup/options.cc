@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "common/status.h"
 #include "generated/version.h"
 
 namespace omni {
@@ -28,12 +29,43 @@ std::string CheckOffload(const std::string& name) {
   return name + " is none of " + OffloadList();
 }
 
+template <typename T>
+std::string WhatIsWrong(const absl::StatusOr<T>& parsed) {
+  return parsed.ok() ? "" : std::string(Message(parsed.status()));
+}
+
+// What was said of XDP, word by word.
+struct XdpWords {
+  std::vector<std::string> path;
+  std::vector<std::string> xdp;
+};
+
+void AddXdpOptions(CLI::App& app, XdpWords& words) {
+  app.add_option("--path", words.path,
+                 "How session data reaches and leaves this program: auto, socket or afxdp, or "
+                 "INTERFACE=VALUE; auto: AF_XDP where the driver binds it without copying, afxdp: "
+                 "with a copy, too, else the socket")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParsePathChoices({word})); }, "PATH"));
+  app.add_option("--xdp", words.xdp,
+                 "Where floods end and session data is sorted before the kernel's network stack: "
+                 "auto, off, native or generic, or INTERFACE=VALUE; auto: in drivers that lose "
+                 "nothing by it, and for --path afxdp")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Validator(
+          [](const std::string& word) { return WhatIsWrong(ParseXdpChoices({word})); }, "XDP"));
+}
+
 }  // namespace
 
 ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
+  XdpWords xdp;
   std::string in_kernel = "auto";
   std::vector<std::string> disabled;
   CLI::App app{
@@ -68,6 +100,7 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "Largest packet that the kernel seals, in bytes")
       ->check(CLI::Range(0U, kMaxInKernelThreshold))
       ->capture_default_str();
+  AddXdpOptions(app, xdp);
   app.add_option("--disable-offload", disabled,
                  "Do without these abilities of the kernel, separated by commas: " + OffloadList())
       ->delimiter(',')
@@ -90,6 +123,8 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const std::string& name : disabled) {
     if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
   }
+  if (const auto choices = ParsePathChoices(xdp.path); choices.ok()) o.xdp.path = *choices;
+  if (const auto choices = ParseXdpChoices(xdp.xdp); choices.ok()) o.xdp.xdp = *choices;
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
   }

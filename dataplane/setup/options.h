@@ -10,6 +10,7 @@
 
 #include "dataplane/core/aead.h"
 #include "dataplane/io/kernel_offload.h"
+#include "dataplane/xdp/policy.h"
 
 namespace omni {
 
@@ -27,6 +28,7 @@ struct Options {
   uint32_t in_kernel_threshold = 512;
   std::optional<AeadBackend> aead;  // unset: for each cipher the fastest
   std::set<KernelOffload> disabled_offloads;
+  XdpOptions xdp;
   std::string log_level = "info";
 };
 

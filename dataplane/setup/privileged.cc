@@ -78,6 +78,9 @@ absl::StatusOr<Privileged> OpenAndDropPrivileges(const Options& options) {
                  .listener = std::move(listener),
                  .controller_user = std::move(controller_user)};
   RETURN_IF_ERROR(OpenKernelPath(options, out));
+  ASSIGN_OR_RETURN(out.xdp, XdpPath::Open({.choices = options.xdp,
+                                           .listen_port = options.listen_port,
+                                           .workers = options.workers}));
   RETURN_IF_ERROR(DropPrivileges({.user = options.user, .keep = {CAP_NET_ADMIN}}));
   return out;
 }

@@ -16,6 +16,7 @@
 #include "dataplane/setup/netlink_link.h"
 #include "dataplane/setup/netlink_underlay.h"
 #include "dataplane/setup/options.h"
+#include "dataplane/xdp/xdp_path.h"
 
 namespace omni {
 
@@ -27,6 +28,7 @@ struct Privileged {
   std::unique_ptr<KernelPath> kernel;  // null: off
   std::string kernel_reason;           // why it is off
   std::unique_ptr<NetlinkUnderlay> underlay;
+  std::unique_ptr<XdpPath> xdp;
   UnixListener listener;
   User controller_user;
 };

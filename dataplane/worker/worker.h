@@ -83,8 +83,9 @@ class Worker final : public WorkerEvents {
 
  private:
   enum Source : uint8_t { kUdp = 1, kTun = 2, kMailbox = 4 };
-  // LIMIT: datagram messages and super-packets taken from one side before the other has its turn.
-  static constexpr size_t kReceiveBatch = 8;
+  // LIMIT: datagram messages (of the kernel's sockets at most 8, which may hold 64 each) and
+  // super-packets taken from one side before the other has its turn.
+  static constexpr size_t kReceiveBatch = 64;
   static constexpr int kTunBatch = 16;
   // LIMIT: rounds before the mailbox and the clock are looked at again.
   static constexpr int kMaxRounds = 32;

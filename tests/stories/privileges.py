@@ -93,6 +93,15 @@ def the_daemons_hold_what_they_need(lab):
     check_credentials(n1.pid("controller"), "omni", 0)
 
 
+@scenario(topology="pair", path="afxdp")
+def afxdp_needs_no_more(lab):
+    """What loading the program and opening the sockets took is given back."""
+    n1, n2 = lab.nodes
+    connect(n1, n2)
+    check_equal(n1.status()["dataplane"]["path"], "afxdp", "the path")
+    check_credentials(n1.pid("dataplane"), "omni-dataplane", CAP_NET_ADMIN)
+
+
 @scenario(topology="pair", start=False)
 def what_is_forbidden_fails(lab):
     n1 = lab.nodes[0]
@@ -119,5 +128,5 @@ def the_sockets_are_for_those_who_need_them(lab):
           "omnictl says why")
 
 
-run(the_daemons_hold_what_they_need, what_is_forbidden_fails,
+run(the_daemons_hold_what_they_need, afxdp_needs_no_more, what_is_forbidden_fails,
     the_sockets_are_for_those_who_need_them)

@@ -22,6 +22,7 @@ from omnilab import Lab, LabError, Options, process, wait_for  # noqa: E402
 
 SKIPPED = 77
 _build = "build/release"
+_path = None       # of every dataplane that a scenario gives none
 _in_kernel = None  # None: as the scenario says
 
 
@@ -35,16 +36,18 @@ def scenario(**options):
 
 def run(*scenarios):
     """Runs scenarios in order and ends the program: 0 when all held, 77 when they cannot run here."""
-    global _build, _in_kernel
+    global _build, _in_kernel, _path
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=_build, help="where the programs were built")
     parser.add_argument("--in-kernel", choices=("auto", "on", "off"),
                         help="the in-kernel path of all dataplanes")
+    parser.add_argument("--path", choices=("socket", "afxdp"),
+                        help="of every dataplane that a scenario gives none")
     parser.add_argument("--only", help="one scenario, by name")
     arguments = parser.parse_args()
     _build = arguments.build
-    _in_kernel = arguments.in_kernel
+    _in_kernel, _path = arguments.in_kernel, arguments.path
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         sys.exit(SKIPPED)
@@ -68,7 +71,7 @@ def _lab_name(function):
 def _holds(function):
     print(f"--- {function.__name__.replace('_', ' ')}", flush=True)
     try:
-        options = dict(function.options)
+        options = {"path": _path, **function.options}
         if _in_kernel is not None:
             options["in_kernel"] = _in_kernel
         with Lab.up(Options(name=_lab_name(function), build=_build, **options)) as lab:
@@ -177,6 +180,13 @@ def wait_for_drops(node, reason, at_least, timeout=15):
     wait_for(lambda: node.drops()[reason] >= at_least, timeout,
              f"{node.name}: {at_least} packets dropped as {reason}")
     return node.drops()[reason]
+
+
+def metric(node, name):
+    """Sum of all samples of a metric."""
+    text = node.run("/usr/bin/python3", "-c", "import urllib.request as u; print(u.urlopen("
+                    "'http://127.0.0.1:9477/metrics', timeout=5).read().decode())").stdout
+    return sum(float(v) for v in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
 
 
 def where_lost(lab):

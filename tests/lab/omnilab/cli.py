@@ -42,6 +42,8 @@ def _parser():
     up.add_argument("--underlay", choices=("v4", "v6"), default="v4",
                     help="family of the peers' endpoints")
     up.add_argument("--workers", type=int, default=0, help="of each dataplane")
+    up.add_argument("--path", help="of each dataplane: auto, socket or afxdp")
+    up.add_argument("--xdp", help="of each dataplane: auto, off, native or generic")
     up.add_argument("--log-level", default="info")
     up.set_defaults(run=_up)
 
@@ -65,6 +67,7 @@ def _up(arguments):
     lab = Lab.up(Options(topology=arguments.topology, arguments=arguments.arguments,
                          name=arguments.name, build=arguments.build, wire=arguments.wire,
                          underlay=arguments.underlay, workers=arguments.workers,
+                         path=arguments.path, xdp=arguments.xdp,
                          log_level=arguments.log_level))
     _print([lab])
 

@@ -40,6 +40,8 @@ class Options:
     secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
     nucleus: bool = False      # the first machine is a Nucleus; the others know nothing but it
     start: bool = True         # start the daemons and wait until they are ready
+    path: str = None           # of each dataplane: auto, socket, afxdp; None: its own choice
+    xdp: str = None            # likewise: auto, off, native, generic
     log_level: str = "info"
     in_kernel: str = "auto"    # of each dataplane, or node name -> value
 
@@ -137,6 +139,8 @@ class Lab:
             node.workers = options.workers
             node.mtu = options.mtu
             node.log_level = options.log_level
+            for flag, value in (("--path", options.path), ("--xdp", options.xdp)):
+                node.dataplane_options += [flag, value] if value else []
             node.in_kernel = (options.in_kernel if isinstance(options.in_kernel, str)
                               else options.in_kernel.get(node.name, "auto"))
             config.make_directories(node)

@@ -4,6 +4,9 @@
 // header: the inner packets here have source addresses that make its type come out right.
 #include <arpa/inet.h>
 
+#include <chrono>
+#include <thread>
+
 #include "common/clock.h"
 #include "tests/bpf/fixture.h"
 
@@ -202,6 +205,22 @@ TEST_F(BpfSeal, LeavesToUserSpaceWhatIsNotItsOwn) {
   object_->tx()[kTxSlot].reject_at = static_cast<uint64_t>(Now().time_since_epoch().count());
   ExpectLeft(HostPacket(4, 84), "session over");
   EXPECT_EQ(object_->peers()[kPeer].tx_packets, 0U);
+}
+
+// What keeps a flow with user space is what is large in it, not that it was kept before.
+TEST_F(BpfSeal, TakesASteadyFlowBackAWhileAfterItsLastLargePacket) {
+  const Bytes small = HostPacket(4, 100, kUdp);
+  Bytes large = HostPacket(4, 1000, kUdp);
+  std::copy_n(small.begin() + 20, 4, large.begin() + 20);  // the ports
+  EXPECT_EQ(Send(large).action, kPass);
+  int kept = 0;
+  // The pace of a control loop; the guard of these tests is ten times as long.
+  while (kept < 2000 && Send(small).action == kPass) {
+    ++kept;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_GT(kept, 0);
+  EXPECT_LT(kept, 2000);
 }
 
 // A small packet behind a large one of its flow goes the large one's way; other flows do not.

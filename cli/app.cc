@@ -18,8 +18,9 @@ namespace omni {
 namespace {
 
 constexpr std::array kCommands = {
-    AddStatusCommand, AddPeersCommand,  AddSessionsCommand, AddDropsCommand,
-    AddPingCommand,   AddReloadCommand, AddVersionCommand,  AddCompletionCommand,
+    AddStatusCommand,  AddPeersCommand,      AddSessionsCommand, AddDropsCommand,
+    AddPingCommand,    AddNucleusCommand,    AddClusterCommand,  AddReloadCommand,
+    AddVersionCommand, AddCompletionCommand,
 };
 
 constexpr char kFooter[] =

@@ -25,6 +25,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "absl/cleanup/cleanup.h"
+#include "common/identity/cluster.h"
 #include "common/identity/identity.h"
 #include "common/log.h"
 #include "common/privileges.h"
@@ -59,7 +60,7 @@ struct Arguments {
 struct Files {
   Config config;
   Identity identity;
-  Key32 cluster_psk;
+  ClusterKeys cluster;
 };
 
 absl::StatusOr<Files> ReadFiles(const std::string& path) {
@@ -69,8 +70,8 @@ absl::StatusOr<Files> ReadFiles(const std::string& path) {
   RETURN_IF_ERROR(CheckAgainstIdentity(config, identity.node_id()));
   ASSIGN_OR_RETURN(std::string secret, ReadClusterSecret(config));
   const absl::Cleanup erase = [&secret] { sodium_memzero(secret.data(), secret.size()); };
-  ASSIGN_OR_RETURN(Key32 psk, DeriveClusterPsk(secret));
-  return Files{std::move(config), std::move(identity), std::move(psk)};
+  ASSIGN_OR_RETURN(ClusterKeys cluster, ClusterKeys::Derive(secret));
+  return Files{std::move(config), std::move(identity), std::move(cluster)};
 }
 
 int CheckConfig(const std::string& path) {
@@ -148,9 +149,11 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
                         {.config = std::move(files.config),
                          .self = files.identity.public_key(),
                          .engine = {.static_private = files.identity.static_private().Clone(),
-                                    .cluster_psk = std::move(files.cluster_psk),
+                                    .cluster_psk = std::move(files.cluster.psk),
                                     .workers = 1,  // until the dataplane says how many
-                                    .environment = environment.get()}});
+                                    .environment = environment.get()},
+                         .identity = &files.identity,
+                         .cluster = &files.cluster});
   RETURN_IF_ERROR(controller.LoadPeers());
   std::unique_ptr<MetricsServer> metrics;
   if (!controller.config().metrics_listen.empty()) {
@@ -167,6 +170,7 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
   WatchSignals(signals, controller, [&] {
     spdlog::info("stopping; sessions carry on in the dataplane");
     sd_notify(0, "STOPPING=1");
+    controller.Stop();
     stopper = std::thread([&] {
       server->Stop();
       metrics.reset();

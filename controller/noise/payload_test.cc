@@ -72,7 +72,7 @@ TEST(Payload, SaysNothingOfControlChannelsThatAreNotThere) {
   ResponsePayload payload{Sample().offer};
   payload.offer.control_channels = 1;
   EXPECT_EQ(ParseResponsePayload(Encode(payload)), payload);
-  EXPECT_EQ(Encode(payload)[15], 6) << "behind tag, workers and ciphers";
+  EXPECT_EQ(Encode(payload)[14], 6) << "behind tag, workers and ciphers";
 }
 
 TEST(Payload, AnUnknownItemMayFillItToTheLastByte) {

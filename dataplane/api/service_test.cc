@@ -142,6 +142,7 @@ TEST_F(ServiceTest, RefusesEveryInvalidStateByTheNameOfItsField) {
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(1279); }},
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(65476); }},
       {"full.node.mac1_key", [&](auto& r) { node(r)->set_mac1_key("short"); }},
+      {"full.node.quic_cid_key", [&](auto& r) { node(r)->set_quic_cid_key("short"); }},
       {"full.node.addresses[0].address",
        [&](auto& r) { node(r)->mutable_addresses(0)->set_address("abc"); }},
       {"full.node.addresses[0].length",
@@ -200,8 +201,7 @@ TEST_F(ServiceTest, RefusesEveryInvalidSessionByTheNameOfItsField) {
          *r.mutable_control_send() = r.send(0);
          r.mutable_control_send()->set_id(0x9934567890ab4004);
        }},
-      {"control_send.key",
-       [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
+      {"control_send.key", [](auto& r) { r.mutable_control_send()->set_id(0x1234567890ab4004); }},
       {"endpoint", [](auto& r) { r.clear_endpoint(); }},
       {"endpoint.port", [](auto& r) { r.mutable_endpoint()->set_port(0); }},
       {"limits.reject_after_ms", [](auto& r) { r.mutable_limits()->set_reject_after_ms(180'001); }},

@@ -95,7 +95,9 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   RETURN_IF_ERROR(CheckChange(change));
   if (change.node) {
     node_ = *change.node;
-    PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+    PostAll([mac1 = node_.mac1_key, quic = node_.quic_cid_key](Worker& w) {
+      w.SetControlKeys(mac1, quic);
+    });
     for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
   }
   std::vector<NodeId> leaving = change.remove;
@@ -246,7 +248,6 @@ std::vector<uint64_t> Hub::GetKernelCounters() const {
 }
 
 void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker) {
-  const bool moved = peer.path.remote != path.remote;
   const bool new_way = !IsSameWay(peer.path, path);
   peer.path = path;
   if (kernel_ != nullptr) kernel_->SetPath(peer.index, path);
@@ -255,7 +256,15 @@ void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> excep
     workers_[i]->mailbox().Post([index = peer.index, path](Worker& w) { w.SetPath(index, path); });
   }
   if (new_way) RestartPathMtu(peer);
-  if (moved) Emit(EndpointChangedEvent{.peer = peer.spec.id, .endpoint = path.remote});
+}
+
+// In the tick: a peer that moves with every packet must not fill the controller's queue.
+void Hub::TellEndpoint(Peer& peer) {
+  const Endpoint& endpoint = peer.path.remote;
+  if (endpoint == peer.told_endpoint) return;
+  if (Emit(EndpointChangedEvent{.peer = peer.spec.id, .endpoint = endpoint})) {
+    peer.told_endpoint = endpoint;
+  }
 }
 
 void Hub::SendControl(const Endpoint& to, std::vector<uint8_t> datagram) {

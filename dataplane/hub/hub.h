@@ -120,6 +120,7 @@ class Hub final : public WorkerReports {
     SessionPtr next;
     SessionPtr previous;
     PeerTimers timers;
+    Endpoint told_endpoint;  // to the controller
     Instant last_handshake_event;
     Instant waiting_since;  // packets wait while `next` is unconfirmed; zero: they do not
     OpenQuestions<uint64_t, kMaxEchoes> echoes;  // the controller's tokens
@@ -143,6 +144,7 @@ class Hub final : public WorkerReports {
   void End(Peer& peer, SessionPtr session, SessionEnd reason);
   void PublishSendSession(Peer& peer);
   void SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker);
+  void TellEndpoint(Peer& peer);
   void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
   void TickPeer(Peer& peer, Instant now);
   void RestartPathMtu(Peer& peer);

@@ -300,6 +300,7 @@ void Hub::TickPeer(Peer& peer, Instant now) {
         [index = peer.index](Worker& w) { w.SendKeepalive(index); });
   }
   if (verdict.handshake) AskForHandshake(peer, *verdict.handshake, now);
+  TellEndpoint(peer);
   TickPathMtu(peer, traffic, now);
 }
 

@@ -164,6 +164,7 @@ TEST_F(HubTest, PushingAStateAgainDoesNotUndoRoaming) {
   b_.worker->RunOnce(now_);
   wire_.queues[endpoint_a_].front().from = elsewhere;
   Settle();
+  a_.hub.Tick(now_);
   EXPECT_EQ(a_.Take<EndpointChangedEvent>().back().endpoint, elsewhere);
   StateChange change{.generation = 7, .node = Node("10.77.0.1/24")};
   change.upsert = {Spec(2, {"10.77.0.2/32"})};
@@ -171,6 +172,26 @@ TEST_F(HubTest, PushingAStateAgainDoesNotUndoRoaming) {
   ASSERT_TRUE(a_.hub.ApplyState(change).ok());
   EXPECT_EQ(a_.hub.GetState(now_).peers[0].endpoint, elsewhere);
   EXPECT_EQ(SlotOf(a_, 1), SessionSlot::kCurrent);
+}
+
+TEST_F(HubTest, APeerThatMovesWithEveryPacketIsToldOfOnceATick) {
+  Connect();
+  a_.hub.Tick(now_);
+  (void)a_.Take<EndpointChangedEvent>();
+  for (uint16_t port = 1; port <= 100; ++port) {
+    b_.tun->from_host.push_back(
+        {MakePacket({.source = "10.77.0.2", .destination = "10.77.0.1"}, {}), {}});
+    b_.worker->RunOnce(now_);
+    for (auto& datagram : wire_.queues[endpoint_a_]) datagram.from.port = port;
+    a_.worker->RunOnce(now_);
+  }
+  EXPECT_EQ(a_.hub.GetState(now_).peers[0].endpoint->port, 100);
+  a_.hub.Tick(now_);
+  const auto told = a_.Take<EndpointChangedEvent>();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].endpoint.port, 100);
+  a_.hub.Tick(now_);
+  EXPECT_TRUE(a_.Take<EndpointChangedEvent>().empty());
 }
 
 TEST_F(HubTest, AnInitiationFromElsewhereMovesAPeerOnlyWhenItsSessionIsConfirmed) {

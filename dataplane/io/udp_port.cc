@@ -13,7 +13,8 @@ namespace omni {
 namespace {
 
 // LIMIT: how long a worker waits for room in a full socket buffer before it drops: backpressure
-// reaches the TUN ring, where dropping is free, but a dead link stops nobody for long.
+// reaches the TUN ring, where dropping is free. Once a batch where it is in vain: a dead link stops
+// nobody for long.
 constexpr int kSendWaitMs = 5;
 
 // Appends one control message to a buffer.
@@ -80,9 +81,10 @@ void ReadControl(msghdr& message, ReceivedDatagram& out) {
   }
 }
 
-bool WaitWritable(int fd) {
+// Ends early when half of the buffer is free; a train may find room long before.
+void WaitForRoom(int fd) {
   pollfd poller = {fd, POLLOUT, 0};
-  return poll(&poller, 1, kSendWaitMs) == 1;
+  (void)poll(&poller, 1, kSendWaitMs);
 }
 
 // One datagram of a train, the one that begins at a byte of it.
@@ -133,6 +135,7 @@ std::vector<int> KernelUdpPort::fds() const {
 }
 
 void KernelUdpPort::Send(std::span<const Train> trains, DropCounters& drops) {
+  waiting_helps_ = true;
   if (use_gso_ == Gso::kOn && gso_.MayTry()) return SendTrains(trains, drops);
   singles_.clear();
   for (const Train& train : trains) {
@@ -197,7 +200,11 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
     return errno;
   };
   int error = try_send(train);
-  if (error == EAGAIN && WaitWritable(fd)) error = try_send(train);
+  if (error == EAGAIN && waiting_helps_) {
+    WaitForRoom(fd);
+    error = try_send(train);
+    waiting_helps_ = error != EAGAIN;
+  }
   if (error == 0) return;
   if (ReasonOf(error) == DropReason::tx_socket_full) {
     return drops.Count(DropReason::tx_socket_full, train.segments);
@@ -206,18 +213,20 @@ void KernelUdpPort::SendOne(int fd, const Train& train, DropCounters& drops) {
   // that is ours no more (EINVAL, ENETUNREACH, EADDRNOTAVAIL): once more in the plainest way.
   const int refusal = error;
   uint32_t sent_as_they_are = 0;
+  bool too_large = refusal == EMSGSIZE;
   for (uint32_t at = 0; at < train.bytes; at += train.segment_bytes) {
     Train single = SegmentAt(train, at);
     error = try_send(single);
     if (error == 0) ++sent_as_they_are;
+    too_large |= error == EMSGSIZE;
     if (error != 0 && error != EMSGSIZE) {
       single.path.local.reset();
       error = try_send(single);
     }
     if (error != 0) drops.Count(ReasonOf(error));
   }
-  // Too large for the path is no refusal of trains.
-  if (train.segments > 1 && sent_as_they_are > 0 && refusal != EMSGSIZE) gso_.OnRefused(refusal);
+  // Too large for the interface is no refusal of trains. Of a train, older kernels say EINVAL then.
+  if (train.segments > 1 && sent_as_they_are > 0 && !too_large) gso_.OnRefused(refusal);
 }
 
 size_t KernelUdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& drops) {

@@ -76,6 +76,7 @@ class KernelUdpPort final : public UdpPort {
   std::vector<SendSlot> send_slots_;
   std::vector<mmsghdr> send_headers_;
   std::vector<Train> singles_;  // trains taken apart
+  bool waiting_helps_ = true;   // for room, as far as this batch has shown
   const Gso use_gso_;
   OffloadBackoff gso_;
 };

@@ -302,7 +302,7 @@ std::vector<KernelEvent> KernelPath::TakeEvents() {
     roamed.path.remote = {.address = *remote, .port = ntohs(event.port)};
     if (IsLinkLocal(*remote)) roamed.path.remote.scope_id = event.interface;
     roamed.path.local = *local;
-    out.emplace_back(std::move(roamed));
+    out.emplace_back(roamed);
   }
   return out;
 }

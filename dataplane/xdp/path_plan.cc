@@ -121,7 +121,7 @@ void XdpPath::FollowHops(Instant now) {
   if (!finder_) return;
   std::set<HopKey> fresh;
   for (const auto& box : boxes_) {
-    for (HopKey& key : box->TakeWanted()) fresh.insert(std::move(key));
+    for (const HopKey& key : box->TakeWanted()) fresh.insert(key);
   }
   if (wanted_.size() + fresh.size() > kMaxHops) wanted_.clear();
   // Each change of a neighbour is news; what peers there are is looked through once a second.
@@ -132,7 +132,7 @@ void XdpPath::FollowHops(Instant now) {
   if (!look_at_all) found = found_;
   if (look_at_all) fresh.merge(wanted_);
   for (const HopKey& key : fresh) {
-    if (auto hop = finder_->Find(key)) found.insert_or_assign(key, *std::move(hop));
+    if (const auto hop = finder_->Find(key)) found.insert_or_assign(key, *hop);
   }
   wanted_.merge(fresh);
   if (look_at_all) {

@@ -126,9 +126,8 @@ std::vector<NucleusServer::ClusterView> NucleusServer::clusters() const {
 // connections
 
 void NucleusServer::OnConnected(ConnectionId id, const quic::PublicKey& peer) {
-  const Connection connection{
-      .node = NodeId::FromIdentityKey(peer), .identity = peer, .since = now_};
-  connections_.emplace(id, connection);
+  Connection connection{.node = NodeId::FromIdentityKey(peer), .identity = peer, .since = now_};
+  connections_.emplace(id, std::move(connection));
   unregistered_.insert({now_ + kRegisterWithin, id});
 }
 

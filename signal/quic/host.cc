@@ -173,12 +173,14 @@ void Host::Impl::OnDatagram(std::span<const uint8_t> datagram, const Route& from
 void Host::Impl::OnUnknown(std::span<const uint8_t> datagram, const Route& from, Instant now) {
   ngtcp2_pkt_hd header{};
   const bool is_long = (datagram[0] & 0x80U) != 0;
-  if (!is_long) {
-    return options_.max_accepted > 0 ? SendReset(datagram, from) : TakeReset(datagram, from, now);
-  }
-  const bool begins = options_.max_accepted > 0 && datagram.size() >= kMinInitialBytes &&
-                      ngtcp2_accept(&header, datagram.data(), datagram.size()) == 0;
-  if (!begins) {
+  if (!is_long && options_.max_accepted > 0) {
+    SendReset(datagram, from);
+  } else if (!is_long) {
+    TakeReset(datagram, from, now);
+  } else if (options_.max_accepted == 0) {
+    ++counters_.unknown;
+  } else if (datagram.size() < kMinInitialBytes ||
+             ngtcp2_accept(&header, datagram.data(), datagram.size()) != 0) {
     ++counters_.unknown;
   } else {
     Accept(datagram, header, from, now);

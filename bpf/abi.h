@@ -31,7 +31,6 @@ enum omni_message_type {
   OMNI_MSG_RESPONSE = 6,    /* handshake response */
   OMNI_MSG_COOKIE = 7,      /* cookie reply */
   OMNI_MSG_CONTROL_MAX = 15 /* 8-15 are reserved for our later control messages */
-  /* 64-127 and 192-255, the bit 0x40: QUIC (its fixed bit, which we never grease) */
 };
 
 /* Session data on the wire: this header, then the ciphertext of the inner packet, as long as the
@@ -120,7 +119,7 @@ OMNI_ASSERT_SIZE(struct omni_inner_piece, 12);
   X(rx_tun_full, "the TUN device did not take the packet")                                 \
   X(rx_tun_error, "the TUN device refused the packet")                                     \
   X(rx_control_mac1, "handshake message whose mac1 is wrong")                              \
-  X(rx_control_rate, "control datagram beyond the rate of its source prefix or its kind")  \
+  X(rx_control_rate, "control datagram beyond the rate of its source prefix")              \
   X(rx_control_queue, "control datagram while the queue to the controller was full")       \
   X(rx_control_no_controller, "control datagram while no controller was connected")        \
   X(tx_inner_malformed, "packet from the host that is no well-formed IP packet")           \

@@ -18,9 +18,8 @@ namespace omni {
 namespace {
 
 constexpr std::array kCommands = {
-    AddStatusCommand,  AddPeersCommand,      AddSessionsCommand, AddDropsCommand,
-    AddPingCommand,    AddNucleusCommand,    AddClusterCommand,  AddReloadCommand,
-    AddVersionCommand, AddCompletionCommand,
+    AddStatusCommand, AddPeersCommand,  AddSessionsCommand, AddDropsCommand,
+    AddPingCommand,   AddReloadCommand, AddVersionCommand,  AddCompletionCommand,
 };
 
 constexpr char kFooter[] =

@@ -3,7 +3,6 @@
 #include "cli/app.h"
 
 #include <gmock/gmock.h>
-#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -103,13 +102,11 @@ TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(
       result.out,
-      "PEER     FROM    STATE        ENDPOINT         CIPHER       HANDSHAKE       RTT   MTU  "
-      "RECEIVED     SENT  ALLOWED\n"
-      "robot-2  config  up           192.0.2.2:51900  aes-256-gcm  1m 15s ago  0.14 ms  1500     "
-      "100 B  "
+      "PEER     STATE        ENDPOINT         CIPHER       HANDSHAKE       RTT   MTU  RECEIVED     "
+      "SENT  ALLOWED\n"
+      "robot-2  up           192.0.2.2:51900  aes-256-gcm  1m 15s ago  0.14 ms  1500     100 B  "
       "1.5 KiB  10.77.0.2/32,fd77::2/128\n"
-      "robot-3  config  unreachable  -                -            -                 -     -       "
-      "0 B     "
+      "robot-3  unreachable  -                -            -                 -     -       0 B     "
       " "
       "0 B  "
       "10.77.0.3/32\n"
@@ -359,58 +356,6 @@ TEST_F(Omnictl, TheBashCompletionCompletes) {
                            "_omnictl\n"
                            "[ \"${COMPREPLY[*]}\" = show ]\n";
   EXPECT_EQ(std::system(("bash " + script).c_str()), 0);
-}
-
-TEST_F(Omnictl, ClusterNewPrintsWhatEachSideNeedsAndShowAgrees) {
-  const std::string file = directory_ + "/secret";
-  const Result made = Run({"cluster", "new", "--secret-file", file});
-  EXPECT_EQ(made.code, 0) << made.err;
-  EXPECT_THAT(made.out, HasSubstr("Cluster key:  omnic1"));
-  struct stat st {};
-  ASSERT_EQ(stat(file.c_str(), &st), 0);
-  EXPECT_EQ(st.st_mode & 07777U, 0600U);
-  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).out, made.out);
-  // An existing secret is left alone.
-  EXPECT_EQ(Run({"cluster", "new", "--secret-file", file}).code, 5);
-
-  const Result printed = Run({"cluster", "new", "--output", "json"});
-  EXPECT_EQ(printed.code, 0) << printed.err;
-  google::protobuf::Struct json;
-  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(printed.out, &json).ok());
-  EXPECT_EQ(json.fields().at("secret").string_value().size(), 43U);
-  EXPECT_EQ(json.fields().at("cluster_id").string_value().size(), 32U);
-  EXPECT_THAT(json.fields().at("cluster_key").string_value(), StartsWith("omnic1"));
-}
-
-TEST_F(Omnictl, ClusterShowSaysWhyASecretCannotBeUsed) {
-  const std::string file = directory_ + "/secret";
-  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).code, 2);
-  std::ofstream(file) << "short\n";
-  ASSERT_EQ(chmod(file.c_str(), 0600), 0);
-  const Result result = Run({"cluster", "show", "--secret-file", file});
-  EXPECT_EQ(result.code, 2);
-  EXPECT_THAT(result.err, HasSubstr("a cluster secret has 16 to 4096 bytes, this one 5"));
-}
-
-TEST_F(Omnictl, NucleusStatusSaysHowThingsAreAndWhatIsNotUsed) {
-  StartController();
-  EXPECT_THAT(Run({"nucleus", "status"}).out, StartsWith("no Nucleus is configured"));
-  control_.nucleus.set_configured(true);
-  control_.nucleus.add_addresses("nucleus.example.org:51900");
-  control_.nucleus.set_state(control::v1::NUCLEUS_STATE_WAITING);
-  control_.nucleus.mutable_next_try_in()->set_seconds(7);
-  control_.nucleus.set_last_error("no answer");
-  auto& problem = *control_.nucleus.add_problems();
-  problem.set_node_id("000102030405060708090a0b0c0d0e0f");
-  problem.set_name("robot-9");
-  problem.set_problem("10.77.0.2/32 belongs to the peer \"robot-2\"");
-  const Result result = Run({"nucleus", "status"});
-  EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("not registered; next try in 7s"));
-  EXPECT_THAT(result.out, HasSubstr("no answer"));
-  EXPECT_THAT(result.out, HasSubstr("belongs to the peer \"robot-2\""));
-  EXPECT_THAT(Run({"nucleus", "status", "--output", "json"}).out,
-              HasSubstr("\"state\": \"NUCLEUS_STATE_WAITING\""));
 }
 
 }  // namespace

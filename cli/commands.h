@@ -15,8 +15,6 @@ void AddPeersCommand(CLI::App& app, const Context& context);
 void AddSessionsCommand(CLI::App& app, const Context& context);
 void AddDropsCommand(CLI::App& app, const Context& context);
 void AddPingCommand(CLI::App& app, const Context& context);
-void AddNucleusCommand(CLI::App& app, const Context& context);
-void AddClusterCommand(CLI::App& app, const Context& context);
 void AddReloadCommand(CLI::App& app, const Context& context);
 void AddVersionCommand(CLI::App& app, const Context& context);
 void AddCompletionCommand(CLI::App& app, const Context& context);

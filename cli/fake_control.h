@@ -64,7 +64,6 @@ class FakeControl final : public control::v1::Control::Service {
     *response->add_peers() = UpPeer();
     auto* silent = response->add_peers();
     silent->set_name("robot-3");
-    silent->set_origin(control::v1::PEER_ORIGIN_CONFIG);
     silent->set_state(control::v1::PEER_STATE_UNREACHABLE);
     silent->add_allowed("10.77.0.3/32");
     silent->set_last_error("handshake timed out");
@@ -121,15 +120,6 @@ class FakeControl final : public control::v1::Control::Service {
     session->set_rx_packets(1234);
     return grpc::Status::OK;
   }
-
-  grpc::Status GetNucleus(grpc::ServerContext* /*context*/,
-                          const control::v1::GetNucleusRequest* /*request*/,
-                          control::v1::GetNucleusResponse* response) override {
-    *response = nucleus;
-    return grpc::Status::OK;
-  }
-
-  control::v1::GetNucleusResponse nucleus;
 
   grpc::Status GetDrops(grpc::ServerContext* /*context*/,
                         const control::v1::GetDropsRequest* /*request*/,

@@ -55,22 +55,6 @@ std::string OriginName(api::PeerOrigin origin) {
       return "configuration file";
     case api::PEER_ORIGIN_API:
       return "added at run time";
-    case api::PEER_ORIGIN_NUCLEUS:
-      return "Nucleus";
-    default:
-      return "unknown";
-  }
-}
-
-// The same in one word, for the table.
-std::string OriginWord(api::PeerOrigin origin) {
-  switch (origin) {
-    case api::PEER_ORIGIN_CONFIG:
-      return "config";
-    case api::PEER_ORIGIN_API:
-      return "api";
-    case api::PEER_ORIGIN_NUCLEUS:
-      return "nucleus";
     default:
       return "unknown";
   }
@@ -120,12 +104,12 @@ void List(const Context& context) {
   Client client(context);
   const auto response = client.Call(&Stub::ListPeers, api::ListPeersRequest());
   if (context.format == OutputFormat::kJson) return PrintJson(*context.out, response);
-  Table table({"PEER", "FROM", "STATE", "ENDPOINT", "CIPHER", "HANDSHAKE", "RTT", "MTU", "RECEIVED",
-               "SENT", "ALLOWED"},
+  Table table({"PEER", "STATE", "ENDPOINT", "CIPHER", "HANDSHAKE", "RTT", "MTU", "RECEIVED", "SENT",
+               "ALLOWED"},
               {"RTT", "MTU", "RECEIVED", "SENT"});
   for (const auto& peer : response.peers()) {
-    table.Add({peer.name(), OriginWord(peer.origin()), StateName(peer.state()), peer.endpoint(),
-               peer.cipher(), LastHandshake(peer), Rtt(peer),
+    table.Add({peer.name(), StateName(peer.state()), peer.endpoint(), peer.cipher(),
+               LastHandshake(peer), Rtt(peer),
                peer.path_mtu() == 0 ? "" : fmt::format("{}", peer.path_mtu()),
                HumanBytes(peer.rx_bytes()), HumanBytes(peer.tx_bytes()),
                fmt::format("{}", fmt::join(peer.allowed(), ","))});

@@ -25,7 +25,6 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "absl/cleanup/cleanup.h"
-#include "common/identity/cluster.h"
 #include "common/identity/identity.h"
 #include "common/log.h"
 #include "common/privileges.h"
@@ -60,7 +59,7 @@ struct Arguments {
 struct Files {
   Config config;
   Identity identity;
-  ClusterKeys cluster;
+  Key32 cluster_psk;
 };
 
 absl::StatusOr<Files> ReadFiles(const std::string& path) {
@@ -70,8 +69,8 @@ absl::StatusOr<Files> ReadFiles(const std::string& path) {
   RETURN_IF_ERROR(CheckAgainstIdentity(config, identity.node_id()));
   ASSIGN_OR_RETURN(std::string secret, ReadClusterSecret(config));
   const absl::Cleanup erase = [&secret] { sodium_memzero(secret.data(), secret.size()); };
-  ASSIGN_OR_RETURN(ClusterKeys cluster, ClusterKeys::Derive(secret));
-  return Files{std::move(config), std::move(identity), std::move(cluster)};
+  ASSIGN_OR_RETURN(Key32 psk, DeriveClusterPsk(secret));
+  return Files{std::move(config), std::move(identity), std::move(psk)};
 }
 
 int CheckConfig(const std::string& path) {
@@ -149,11 +148,9 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
                         {.config = std::move(files.config),
                          .self = files.identity.public_key(),
                          .engine = {.static_private = files.identity.static_private().Clone(),
-                                    .cluster_psk = std::move(files.cluster.psk),
+                                    .cluster_psk = std::move(files.cluster_psk),
                                     .workers = 1,  // until the dataplane says how many
-                                    .environment = environment.get()},
-                         .identity = &files.identity,
-                         .cluster = &files.cluster});
+                                    .environment = environment.get()}});
   RETURN_IF_ERROR(controller.LoadPeers());
   std::unique_ptr<MetricsServer> metrics;
   if (!controller.config().metrics_listen.empty()) {
@@ -170,7 +167,6 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
   WatchSignals(signals, controller, [&] {
     spdlog::info("stopping; sessions carry on in the dataplane");
     sd_notify(0, "STOPPING=1");
-    controller.Stop();
     stopper = std::thread([&] {
       server->Stop();
       metrics.reset();

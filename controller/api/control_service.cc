@@ -136,15 +136,6 @@ ServerUnaryReactor* ControlService::ListSessions(CallbackServerContext* context,
   });
 }
 
-ServerUnaryReactor* ControlService::GetNucleus(CallbackServerContext* context,
-                                               const api::GetNucleusRequest* /*request*/,
-                                               api::GetNucleusResponse* response) {
-  return OnLoop(loop_, context, [this, response](ServerUnaryReactor* reactor) {
-    FillNucleus(controller_, *response);
-    reactor->Finish(grpc::Status::OK);
-  });
-}
-
 ServerUnaryReactor* ControlService::GetDrops(CallbackServerContext* context,
                                              const api::GetDropsRequest* /*request*/,
                                              api::GetDropsResponse* response) {

@@ -36,9 +36,6 @@ class ControlService : public control::v1::Control::CallbackService {
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const control::v1::ListSessionsRequest* request,
                                          control::v1::ListSessionsResponse* response) override;
-  grpc::ServerUnaryReactor* GetNucleus(grpc::CallbackServerContext* context,
-                                       const control::v1::GetNucleusRequest* request,
-                                       control::v1::GetNucleusResponse* response) override;
   grpc::ServerUnaryReactor* GetDrops(grpc::CallbackServerContext* context,
                                      const control::v1::GetDropsRequest* request,
                                      control::v1::GetDropsResponse* response) override;

@@ -46,32 +46,6 @@ api::PathMtuState PathMtuStateToProto(dp::PathMtuState state) {
   }
 }
 
-api::PeerOrigin OriginToProto(PeerOrigin origin) {
-  switch (origin) {
-    case PeerOrigin::kConfig:
-      return api::PEER_ORIGIN_CONFIG;
-    case PeerOrigin::kApi:
-      return api::PEER_ORIGIN_API;
-    case PeerOrigin::kNucleus:
-      return api::PEER_ORIGIN_NUCLEUS;
-  }
-  return api::PEER_ORIGIN_UNSPECIFIED;
-}
-
-api::NucleusState StateToProto(NucleusState state) {
-  switch (state) {
-    case NucleusState::kWaiting:
-      return api::NUCLEUS_STATE_WAITING;
-    case NucleusState::kResolving:
-    case NucleusState::kConnecting:
-    case NucleusState::kRegistering:
-      return api::NUCLEUS_STATE_CONNECTING;
-    case NucleusState::kRegistered:
-      return api::NUCLEUS_STATE_REGISTERED;
-  }
-  return api::NUCLEUS_STATE_UNSPECIFIED;
-}
-
 std::string SlotName(dp::SessionSlot slot) {
   switch (slot) {
     case dp::SESSION_SLOT_CURRENT:
@@ -116,7 +90,7 @@ void FillPeer(const Controller& controller, const Peer& peer, const dp::PeerCoun
   out.set_name(peer.spec.name);
   out.set_node_id(peer.id().ToString());
   out.set_key(peer.spec.key.ToString());
-  out.set_origin(OriginToProto(peer.origin));
+  out.set_origin(peer.origin == PeerOrigin::kApi ? api::PEER_ORIGIN_API : api::PEER_ORIGIN_CONFIG);
   for (const IpPrefix& prefix : peer.spec.allowed) out.add_allowed(prefix.ToString());
   if (peer.spec.endpoint.is_set()) out.set_configured_endpoint(peer.spec.endpoint.ToString());
   if (peer.endpoint.is_set()) out.set_endpoint(peer.endpoint.ToString());
@@ -185,37 +159,6 @@ void FillStatus(const Controller& controller, api::GetStatusResponse& out) {
     added.set_active(feature.active());
     added.set_reason(feature.reason());
     added.set_refusals(feature.refusals());
-  }
-}
-
-void FillNucleus(const Controller& controller, api::GetNucleusResponse& out) {
-  const auto view = controller.nucleus_view();
-  if (!view) return;
-  out.set_configured(true);
-  for (const HostPort& address : controller.config().nucleus.addresses) {
-    out.add_addresses(address.ToString());
-  }
-  out.set_state(StateToProto(view->state));
-  out.set_last_error(view->last_error);
-  if (view->endpoint.is_set()) out.set_endpoint(view->endpoint.ToString());
-  if (view->node_id) out.set_node_id(view->node_id->ToString());
-  if (view->observed.is_set()) out.set_observed(view->observed.ToString());
-  const Instant now = controller.now();
-  if (view->since) *out.mutable_registered_for() = ToProto(now - *view->since);
-  if (view->next_try) {
-    *out.mutable_next_try_in() = ToProto(std::max<Duration>(*view->next_try - now, 0ns));
-  }
-  if (view->rtt) *out.mutable_rtt() = ToProto(*view->rtt);
-  out.set_registrations(view->connections);
-  out.set_nodes(view->nodes);
-  out.set_refused_records(view->refused_records);
-  for (const auto& [id, learned] : controller.learned()) {
-    for (const std::string& text : learned.problems) {
-      auto& problem = *out.add_problems();
-      problem.set_node_id(id.ToString());
-      problem.set_name(learned.record.name);
-      problem.set_problem(text);
-    }
   }
 }
 

@@ -18,7 +18,6 @@ google::protobuf::Duration ToProto(Duration duration);
 void FillPeer(const Controller& controller, const Peer& peer,
               const dataplane::v1::PeerCounters* counters, control::v1::Peer& out);
 void FillStatus(const Controller& controller, control::v1::GetStatusResponse& out);
-void FillNucleus(const Controller& controller, control::v1::GetNucleusResponse& out);
 void FillSession(const Peer& peer, const dataplane::v1::SessionState& session,
                  control::v1::Session& out);
 

@@ -9,7 +9,7 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/status.h"
-#include "common/toml/table_reader.h"
+#include "controller/config/table_reader.h"
 
 namespace omni {
 namespace {
@@ -59,29 +59,6 @@ PeerSpec PeerSpec::Clone() const {
 bool operator==(const PeerSpec& a, const PeerSpec& b) {
   return a.name == b.name && a.key == b.key && a.endpoint == b.endpoint && a.allowed == b.allowed &&
          a.psk == b.psk && a.keepalive_s == b.keepalive_s;
-}
-
-std::optional<HostPort> HostPort::Parse(std::string_view text) {
-  if (const auto endpoint = Endpoint::Parse(text)) {
-    return HostPort{.host = endpoint->address.ToString(), .port = endpoint->port};
-  }
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  // An address with another port: only to have the port read and the whole checked.
-  const auto port = Endpoint::Parse(fmt::format("192.0.2.1:{}", text.substr(colon + 1)));
-  const std::string_view host = text.substr(0, colon);
-  // LIMIT: RFC 1035 section 2.3.4.
-  const bool is_name = !host.empty() && host.size() <= 253 && std::ranges::all_of(host, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_';
-  });
-  if (!port || !is_name) return std::nullopt;
-  return HostPort{.host = std::string(host), .port = port->port};
-}
-
-std::string HostPort::ToString() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
-                                             : fmt::format("[{}]:{}", host, port);
 }
 
 std::string CheckPeerName(std::string_view name) {
@@ -175,10 +152,6 @@ absl::Status CheckReloadable(const Config& running, const Config& wanted) {
   check("api.socket", running.api_socket, wanted.api_socket);
   check("api.group", running.api_group, wanted.api_group);
   check("metrics.listen", running.metrics_listen, wanted.metrics_listen);
-  if (running.nucleus != wanted.nucleus) {
-    problems.Add(LineOf(wanted, "nucleus.addresses"), "nucleus",
-                 "cannot change at run time: restart");
-  }
   return problems.ToStatus();
 }
 

@@ -55,25 +55,6 @@ struct SessionConfig {
   friend bool operator==(const SessionConfig&, const SessionConfig&) = default;
 };
 
-// A name or address and a port, as people write it.
-struct HostPort {
-  std::string host;
-  uint16_t port = 0;
-  // "nucleus.example.org:51900", "192.0.2.1:51900", "[2001:db8::1]:51900".
-  static std::optional<HostPort> Parse(std::string_view text);
-  std::string ToString() const;
-  friend bool operator==(const HostPort&, const HostPort&) = default;
-};
-
-// How this node finds others, and they it. Without addresses: not at all.
-struct DiscoveryConfig {
-  std::vector<HostPort> addresses;
-  std::optional<NodeId> id;             // of the Nucleus; unset: whoever has the cluster key
-  std::vector<IpPrefix> routes;         // networks behind this node
-  std::vector<IpPrefix> accept_routes;  // of others, what lies in one of these
-  friend bool operator==(const DiscoveryConfig&, const DiscoveryConfig&) = default;
-};
-
 struct Config {
   std::string file;
 
@@ -90,7 +71,6 @@ struct Config {
   std::string metrics_listen = "127.0.0.1:9477";  // empty: off
   std::string log_level = "info";
   SessionConfig session;
-  DiscoveryConfig nucleus;
   std::vector<PeerConfig> peers;
 
   std::map<std::string, int> lines;  // of keys that later checks may find wrong

@@ -236,34 +236,5 @@ TEST_F(ConfigTest, TheExampleFileIsRight) {
   EXPECT_FALSE(config->peers.empty());
 }
 
-TEST_F(ConfigTest, ReadsWhereTheNucleusIs) {
-  const auto config = ParseConfig(
-      Node() +
-          "[nucleus]\naddresses = [\"nucleus.example.org:51900\", \"[2001:db8::1]:7\"]\n"
-          "id = \"000102030405060708090a0b0c0d0e0f\"\n"
-          "routes = [\"192.168.7.0/24\"]\naccept_routes = [\"192.168.0.0/16\"]\n",
-      "c.toml");
-  ASSERT_TRUE(config.ok()) << config.status();
-  ASSERT_EQ(config->nucleus.addresses.size(), 2U);
-  EXPECT_EQ(config->nucleus.addresses[0].ToString(), "nucleus.example.org:51900");
-  EXPECT_EQ(config->nucleus.addresses[1].ToString(), "[2001:db8::1]:7");
-  EXPECT_TRUE(config->nucleus.id.has_value());
-  EXPECT_EQ(config->nucleus.routes.size(), 1U);
-  EXPECT_EQ(config->nucleus.accept_routes.size(), 1U);
-}
-
-TEST_F(ConfigTest, NamesWhatIsWrongWithTheNucleus) {
-  for (const char* bad : {"nowhere", "host:0", "host:65536", ":51900", "a b:1", "2001:db8::1:x"}) {
-    EXPECT_THAT(Errors(Node() + fmt::format("[nucleus]\naddresses = [\"{}\"]\n", bad)),
-                HasSubstr("c.toml:9: nucleus.addresses"))
-        << bad;
-  }
-  EXPECT_THAT(Errors(Node() + "[nucleus]\n"), HasSubstr("nucleus.addresses"));
-  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nid = \"7\"\n"),
-              HasSubstr("c.toml:10: nucleus.id"));
-  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nroutes = [\"10.0.0.1/8\"]\n"),
-              HasSubstr("c.toml:10: nucleus.routes"));
-}
-
 }  // namespace
 }  // namespace omni

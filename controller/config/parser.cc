@@ -9,9 +9,8 @@
 
 #include "common/cipher.h"
 #include "common/status.h"
-#include "common/toml/checks.h"
-#include "common/toml/table_reader.h"
 #include "controller/config/config.h"
+#include "controller/config/table_reader.h"
 
 namespace omni {
 namespace {
@@ -24,12 +23,36 @@ constexpr std::pair<std::string_view, CipherPolicy> kCipherPolicies[] = {
     {CipherName(Cipher::kChaCha20Poly1305), CipherPolicy::kChaCha20Poly1305},
     {CipherName(Cipher::kAes256Gcm), CipherPolicy::kAes256Gcm}};
 
+std::string AnyString(const std::string& value) {
+  return value.find('\0') == std::string::npos ? "" : "must not contain a zero byte";
+}
+
+std::string CheckPath(const std::string& path) {
+  // The daemon's working directory is nobody's business, so that a relative path has no meaning.
+  if (path.empty() || path.front() != '/') {
+    return fmt::format("\"{}\" is not an absolute path", path);
+  }
+  return AnyString(path);
+}
+
 std::string CheckSocketPath(const std::string& path) {
   if (path.size() > kMaxSocketPath) {
     return fmt::format("a socket path has at most {} bytes; this one has {}", kMaxSocketPath,
                        path.size());
   }
   return CheckPath(path);
+}
+
+std::string CheckListen(const std::string& value) {
+  if (value.empty() || Endpoint::Parse(value)) return "";
+  return fmt::format("\"{}\" is not IP:PORT, nor empty for off", value);
+}
+
+std::string CheckLevel(const std::string& level) {
+  for (const char* known : {"trace", "debug", "info", "warn", "error"}) {
+    if (level == known) return "";
+  }
+  return fmt::format("\"{}\" is not one of trace, debug, info, warn, error", level);
 }
 
 std::string CheckOwnAddress(const InterfaceAddress& address) {
@@ -97,41 +120,6 @@ void ReadSession(TableReader reader, Config& config) {
   reader.ReportUnknownKeys();
 }
 
-// Prefixes of an array of strings.
-void ReadPrefixes(TableReader& reader, std::string_view key, std::vector<IpPrefix>& into) {
-  reader.Strings(key, [&into](const std::string& text) -> std::string {
-    const auto prefix = IpPrefix::Parse(text);
-    if (!prefix) return fmt::format("\"{}\" is not ADDRESS/LENGTH without host bits", text);
-    if (std::ranges::find(into, *prefix) != into.end()) return text + " is listed twice";
-    // LIMIT: as many as a node record holds (proto/omni/signal/v1).
-    if (into.size() >= 64) return "has more than 64 entries";
-    into.push_back(*prefix);
-    return "";
-  });
-}
-
-void ReadNucleus(TableReader reader, Config& config) {
-  DiscoveryConfig& nucleus = config.nucleus;
-  std::string unused;
-  reader.Strings("addresses", [&nucleus](const std::string& text) -> std::string {
-    const auto address = HostPort::Parse(text);
-    if (!address) {
-      return fmt::format("\"{}\" is not HOST:PORT, such as nucleus.example.org:51900", text);
-    }
-    nucleus.addresses.push_back(*address);
-    return "";
-  });
-  reader.String("id", unused, [&nucleus](const std::string& text) -> std::string {
-    nucleus.id = NodeId::Parse(text);
-    return nucleus.id ? "" : "is not 32 lower-case hex digits, as omni-nucleus prints its id";
-  });
-  ReadPrefixes(reader, "routes", nucleus.routes);
-  ReadPrefixes(reader, "accept_routes", nucleus.accept_routes);
-  reader.Require("addresses");
-  NoteLines(reader, "nucleus", {"addresses", "id", "routes", "accept_routes"}, config);
-  reader.ReportUnknownKeys();
-}
-
 void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   if (const toml::table* table = root.Table("dataplane")) {
     TableReader reader(problems, "dataplane", *table);
@@ -154,11 +142,8 @@ void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   }
   if (const toml::table* table = root.Table("log")) {
     TableReader reader(problems, "log", *table);
-    reader.String("level", config.log_level, CheckLogLevel);
+    reader.String("level", config.log_level, CheckLevel);
     reader.ReportUnknownKeys();
-  }
-  if (const toml::table* table = root.Table("nucleus")) {
-    ReadNucleus(TableReader(problems, "nucleus", *table), config);
   }
   if (const toml::table* table = root.Table("session")) {
     ReadSession(TableReader(problems, "session", *table), config);

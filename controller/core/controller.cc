@@ -66,25 +66,7 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
       resync_timer_(loop),
       session_check_interval_(options.session_check_interval),
       session_check_timer_(loop),
-      next_echo_(RandomToken()) {
-  if (config_.nucleus.addresses.empty() || options.identity == nullptr) return;
-  discovery_ = std::make_unique<Discovery>(
-      loop, config_,
-      Discovery::Options{
-          .identity = options.identity,
-          .cluster = options.cluster,
-          .clock = clock_,
-          .send = [this](const Endpoint& to, auto datagram) { SendDatagram(to, datagram); },
-          .records = {.changed = [this](const NodeRecord& record) { OnRecord(record); },
-                      .unlisted = [this](const NodeId& id) { OnUnlisted(id); }}});
-}
-
-void Controller::SendDatagram(const Endpoint& to, std::span<const uint8_t> datagram) {
-  dp::PacketOut packet;
-  ToProto(to, *packet.mutable_to());
-  packet.set_payload(AsString(datagram));
-  dataplane_.SendPacket(packet);
-}
+      next_echo_(RandomToken()) {}
 
 dp::Node Controller::NodeMessage() {
   dp::Node node;
@@ -95,7 +77,6 @@ dp::Node Controller::NodeMessage() {
   }
   node.set_mtu(config_.mtu);
   node.set_mac1_key(AsString(handshakes_.engine().mac1_key()));
-  if (discovery_) node.set_quic_cid_key(AsString(discovery_->cid_key()));
   return node;
 }
 
@@ -139,7 +120,6 @@ void Controller::OnDisconnected(const absl::Status& why) {
   resync_timer_.cancel();
   session_check_timer_.cancel();
   sync_.Stop();
-  if (discovery_) discovery_->OnDataplaneGone();
   handshakes_.OnDisconnected();
   const auto echoes = std::exchange(echoes_, {});
   for (const auto& [token, done] : echoes) {
@@ -283,9 +263,6 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
 }
 
 void Controller::OnApplied() {
-  if (discovery_) {
-    discovery_->OnDataplane(config_, info_.tun_name(), static_cast<uint16_t>(info_.listen_port()));
-  }
   untold_endpoints_.clear();
   for (const NodeId& id : std::exchange(call_when_applied_, {})) {
     const Peer* peer = peers_.Find(id);
@@ -304,7 +281,6 @@ void Controller::CheckSessionsLater() {
 // Events can be missed: the end of a session may overtake the answer to its installation, or find
 // the queue full. What the dataplane does not hold any more must not be shown and waited for.
 void Controller::CheckSessions() {
-  DropUnlisted();
   std::set<SessionId> known;  // a session installed after the question is not in the answer
   for (const auto& [name, peer] : peers_) {
     for (const LiveSession& session : peer->sessions) known.insert(session.id);

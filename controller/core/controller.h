@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,7 +21,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "controller/config/config.h"
-#include "controller/core/discovery.h"
 #include "controller/core/failure_log.h"
 #include "controller/core/handshakes.h"
 #include "controller/core/peer_table.h"
@@ -45,22 +43,12 @@ struct DataplaneView {
   Instant info_time;
 };
 
-// What a Nucleus told of another node.
-struct Learned {
-  NodeRecord record;
-  bool unlisted = false;              // the Nucleus does not tell it any more
-  std::vector<std::string> problems;  // why not all of it is used
-};
-
 class Controller : public DataplaneListener {
  public:
   struct Options {
     Config config;  // with pair secrets
     PeerKey self;
     noise::HandshakeEngine::Options engine;
-    // For discovery, when the configuration names a Nucleus; not owned.
-    const Identity* identity = nullptr;
-    const ClusterKeys* cluster = nullptr;
     std::function<Instant()> clock = Now;
     // LIMIT: how long a session that ended unnoticed can be taken for a live one; one call of a few
     // kilobytes per hundred peers.
@@ -71,20 +59,11 @@ class Controller : public DataplaneListener {
   // Takes the peers of the configuration and of the state directory. The error names the file.
   absl::Status LoadPeers();
   void Start() { dataplane_.Start(this); }
-  // Says goodbye to the Nucleus; sessions carry on.
-  void Stop() {
-    if (discovery_) discovery_->Stop();
-  }
 
   const Config& config() const { return config_; }
   const PeerKey& self() const { return self_; }
   const PeerTable& peers() const { return peers_; }
   const FailureLog& failures() const { return failures_; }
-  // Unset: the configuration names no Nucleus.
-  std::optional<NucleusView> nucleus_view() const {
-    return discovery_ ? std::optional(discovery_->view()) : std::nullopt;
-  }
-  const std::map<NodeId, Learned>& learned() const { return learned_; }
   DataplaneView dataplane_view() const;
   // What handshakes offer now.
   const std::vector<Cipher>& offered_ciphers() const { return offered_ciphers_; }
@@ -118,10 +97,6 @@ class Controller : public DataplaneListener {
   uint64_t SendEcho(const NodeId& id, uint32_t padding, EchoDone done);
   void ForgetEcho(uint64_t token) { echoes_.erase(token); }
 
-  // What the Nucleus tells of other nodes (learned.cc)
-  void OnRecord(const NodeRecord& record);
-  void OnUnlisted(const NodeId& id);
-
   // DataplaneListener
   void OnConnected(const std::string& boot_id) override;
   void OnDisconnected(const absl::Status& why) override;
@@ -130,20 +105,8 @@ class Controller : public DataplaneListener {
 
  private:
   dataplane::v1::Node NodeMessage();
-  void SendDatagram(const Endpoint& to, std::span<const uint8_t> datagram);
   // After a change of the configuration or of what the dataplane has.
   void OfferCiphers();
-
-  // Peers that a Nucleus told of (learned.cc)
-  void DropUnlisted();
-  void Reconcile(const NodeId& id);
-  void ApplyRecord(const NodeId& id);
-  void ReconcileTroubled();
-  void ReconcileAll();
-  PeerSpec SpecOf(Learned& learned, const Peer* peer) const;
-  std::vector<Endpoint> CandidatesOf(const NodeRecord& record) const;
-  bool IsInOwnNetwork(const IpAddress& address) const;
-  void YieldTo(const PeerSpec& spec);
 
   // Connection (controller.cc)
   void ReadInfo();
@@ -173,7 +136,6 @@ class Controller : public DataplaneListener {
 
   // Peers (management.cc)
   absl::Status CheckPeersOf(const Config& wanted) const;
-  absl::Status CheckFreeOfConfigured(const PeerSpec& spec) const;
   ReloadResult ApplyConfig(Config wanted);
   void TakePeer(PeerSpec spec, PeerOrigin origin);
   void DropPeer(Peer& peer);
@@ -193,9 +155,6 @@ class Controller : public DataplaneListener {
   const Instant started_;
 
   PeerTable peers_;
-  std::map<NodeId, Learned> learned_;
-  std::set<NodeId> troubled_;  // that have problems
-  std::unique_ptr<Discovery> discovery_;
   uint64_t epochs_ = 0;  // given out so far
   FailureLog failures_;
   Handshakes handshakes_;

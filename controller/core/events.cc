@@ -33,10 +33,7 @@ Peer* Controller::FindPeer(const std::string& raw_id) const {
 
 void Controller::OnPacketIn(const dp::PacketIn& packet) {
   const auto from = FromProto(packet.from());
-  if (!from || packet.payload().empty()) return;
-  const auto datagram = AsBytes(packet.payload());
-  if (!IsQuic(datagram.front())) return handshakes_.OnDatagram(datagram, *from);
-  if (discovery_) discovery_->OnDatagram(datagram, *from);
+  if (from) handshakes_.OnDatagram(AsBytes(packet.payload()), *from);
 }
 
 void Controller::OnEvent(const dp::Event& event) {
@@ -44,7 +41,7 @@ void Controller::OnEvent(const dp::Event& event) {
     case dp::Event::kHandshakeWanted: {
       Peer* peer = FindPeer(event.handshake_wanted().peer_id());
       if (peer == nullptr) return;
-      if (!handshakes_.engine().CanCall(peer->id())) {
+      if (!peer->endpoint.is_set()) {
         FailureLog::NotePeerError(*peer, "no endpoint is known: waiting for the peer to call",
                                   clock_());
       }
@@ -123,12 +120,10 @@ void Controller::OnFailure(const noise::Failure& failure) {
       // That its answers do not authenticate says more than that no good one came.
       if (!peer->refused_at || clock_() - *peer->refused_at > kRefusalSpeaks) {
         peer->trouble = Trouble::kUnanswered;
-        FailureLog::NotePeerError(
-            *peer,
-            fmt::format("handshake with {}: {}",
-                        peer->endpoint.is_set() ? peer->endpoint.ToString() : "its candidates",
-                        noise::Describe(failure.reason)),
-            clock_());
+        FailureLog::NotePeerError(*peer,
+                                  fmt::format("handshake with {}: {}", peer->endpoint.ToString(),
+                                              noise::Describe(failure.reason)),
+                                  clock_());
       }
       if (peer->spec.keepalive_s > 0) InitiateSoon(peer->id());
       return;

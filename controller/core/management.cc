@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/status.h"
-#include "common/toml/table_reader.h"
+#include "controller/config/table_reader.h"
 #include "controller/core/controller.h"
 #include "controller/core/convert.h"
 #include "controller/core/peer_request.h"
@@ -44,7 +44,6 @@ absl::Status Controller::LoadPeers() {
     if (!status.ok()) return Annotate(status, fmt::format("{}: peer \"{}\"", file, request.name()));
     TakePeer(*std::move(spec), PeerOrigin::kApi);
   }
-  if (discovery_) discovery_->Load();
   return absl::OkStatus();
 }
 
@@ -54,14 +53,12 @@ absl::StatusOr<const Peer*> Controller::AddPeer(PeerSpec spec) {
   }
   const Peer* same = peers_.Find(spec.key.node_id());
   if (same != nullptr && same->origin == PeerOrigin::kApi && same->spec == spec) return same;
-  RETURN_IF_ERROR(CheckFreeOfConfigured(spec));
+  RETURN_IF_ERROR(peers_.CheckFree(spec));
   // On disk first: what the caller was told must survive a crash.
   RETURN_IF_ERROR(SaveApiPeers(nullptr, &spec));
   const NodeId id = spec.key.node_id();
   spdlog::info("peer {}: added by the API", spec.name);
-  YieldTo(spec);
   TakePeer(std::move(spec), PeerOrigin::kApi);
-  ReconcileAll();
   Push();
   return peers_.Find(id);
 }
@@ -75,14 +72,9 @@ absl::Status Controller::RemovePeer(std::string_view name_or_id) {
     return absl::FailedPreconditionError(fmt::format(
         "peer: \"{}\" stands in {}; remove it there and reload", peer->spec.name, config_.file));
   }
-  if (peer->origin == PeerOrigin::kNucleus) {
-    return absl::FailedPreconditionError(fmt::format(
-        "peer: \"{}\" is known from the Nucleus; it goes when it leaves there", peer->spec.name));
-  }
   RETURN_IF_ERROR(SaveApiPeers(peer, nullptr));
   spdlog::info("peer {}: removed by the API", peer->spec.name);
   DropPeer(*peer);
-  ReconcileAll();
   Push();
   return absl::OkStatus();
 }
@@ -116,16 +108,6 @@ absl::StatusOr<ReloadResult> Controller::Reload() {
   spdlog::info("reload: {} peers added, {} removed, {} changed", result.added, result.removed,
                result.changed);
   return result;
-}
-
-// What a Nucleus told of is no obstacle: it yields.
-absl::Status Controller::CheckFreeOfConfigured(const PeerSpec& spec) const {
-  if (peers_.CheckFree(spec).ok()) return absl::OkStatus();
-  PeerTable configured;
-  for (const auto& [name, peer] : peers_) {
-    if (peer->origin != PeerOrigin::kNucleus) configured.Add(peer->spec.Clone(), peer->origin);
-  }
-  return configured.CheckFree(spec);
 }
 
 // The peers of the file against those of the API; among themselves the parser has compared them.
@@ -170,7 +152,6 @@ ReloadResult Controller::ApplyConfig(Config wanted) {
   config_ = std::move(wanted);
   OfferCiphers();
 
-  for (const PeerConfig& peer : config_.peers) YieldTo(peer.spec);
   std::vector<std::pair<Peer*, PeerSpec>> changes;
   std::vector<std::pair<Peer*, PeerSpec>> before;
   std::vector<const PeerSpec*> added;
@@ -195,8 +176,6 @@ ReloadResult Controller::ApplyConfig(Config wanted) {
   peers_.Replace(std::move(changes));  // before additions, which may take names that became free
   for (const auto& [peer, spec] : before) AfterChange(*peer, spec);
   for (const PeerSpec* spec : added) TakePeer(spec->Clone(), PeerOrigin::kConfig);
-  ReconcileAll();
-  if (discovery_) discovery_->OnConfig(config_);
   Push();
   return result;
 }

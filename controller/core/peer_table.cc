@@ -26,11 +26,6 @@ Peer* PeerTable::Find(std::string_view text) const {
   return id ? Find(*id) : nullptr;
 }
 
-Peer* PeerTable::HolderOf(const IpPrefix& prefix) const {
-  const auto found = by_prefix_.find(prefix);
-  return found == by_prefix_.end() ? nullptr : found->second;
-}
-
 absl::Status PeerTable::CheckFree(const PeerSpec& spec, const Peer* except) const {
   if (const auto name = peers_.find(spec.name);
       name != peers_.end() && name->second.get() != except) {

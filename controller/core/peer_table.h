@@ -31,7 +31,7 @@ struct LiveSession {
   bool confirmed = false;  // both sides are known to hold it
 };
 
-enum class PeerOrigin : uint8_t { kConfig, kApi, kNucleus };
+enum class PeerOrigin : uint8_t { kConfig, kApi };
 enum class PeerState : uint8_t { kIdle, kConnecting, kUp, kUnreachable };
 enum class Trouble : uint8_t {
   kNone,
@@ -70,9 +70,6 @@ class PeerTable {
   Peer* Find(const NodeId& id) const;
   // By name or node id.
   Peer* Find(std::string_view text) const;
-
-  // The peer to which exactly this prefix belongs, or nullptr.
-  Peer* HolderOf(const IpPrefix& prefix) const;
 
   // ALREADY_EXISTS, naming the field, when another peer than `except` holds the name, key or a
   // prefix of `spec`.

@@ -101,7 +101,6 @@ struct TestNode {
     out.state_dir = config.state_dir;
     out.cluster_secret_file = config.cluster_secret_file;
     out.addresses = config.addresses;
-    out.nucleus = config.nucleus;
     out.session = config.session;
     for (const PeerConfig& peer : config.peers) {
       out.peers.push_back({.spec = peer.spec.Clone(), .psk_file = "", .line = 1, .psk_line = 1});

@@ -8,7 +8,6 @@
 
 #include "common/cipher.h"
 #include "common/encoding.h"
-#include "common/metrics/family.h"
 #include "controller/metrics/metrics.h"
 #include "generated/version.h"
 
@@ -16,8 +15,10 @@ namespace omni {
 namespace {
 
 namespace dp = dataplane::v1;
+using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
 
 // Seconds since 1970 at which this process came up, for `process_start_time_seconds`.
 double StartTime() {
@@ -27,6 +28,34 @@ double StartTime() {
 }
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+class Family {
+ public:
+  Family(std::string name, std::string help, MetricType type)
+      : family_{.name = std::move(name), .help = std::move(help), .type = type, .metric = {}} {}
+
+  void Add(Labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    if (family_.type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    family_.metric.push_back(std::move(metric));
+  }
+
+  MetricFamily Take() { return std::move(family_); }
+
+ private:
+  MetricFamily family_;
+};
+
+MetricFamily Single(std::string name, std::string help, MetricType type, double value) {
+  Family family(std::move(name), std::move(help), type);
+  family.Add({}, value);
+  return family.Take();
+}
 
 Labels LabelsOf(const Peer& peer) {
   return {{"peer", peer.spec.name}, {"node_id", peer.id().ToString()}};

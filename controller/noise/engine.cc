@@ -17,7 +17,6 @@
 #include "controller/noise/payload.h"
 #include "controller/noise/peer_table.h"
 #include "controller/noise/session_keys.h"
-#include "controller/noise/wire_bytes.h"
 
 namespace omni::noise {
 namespace {
@@ -30,6 +29,32 @@ constexpr uint32_t kRetryJitterMs = 334;  // 0-333
 constexpr Duration kGiveUpAfter = 90s;
 // LIMIT: as in the kernel's WireGuard: at most 50 initiations a second from one peer.
 constexpr Duration kMinInitiationGap = 20ms;
+
+// The message as its layout, when size, type and reserved bytes are right.
+template <typename Message>
+std::optional<Message> As(std::span<const uint8_t> datagram, uint8_t type) {
+  if (datagram.size() != sizeof(Message)) return std::nullopt;
+  Message message;
+  std::memcpy(&message, datagram.data(), sizeof(message));
+  constexpr std::array<uint8_t, 3> kZero{};
+  if (message.type != type || message.reserved != kZero) return std::nullopt;
+  return message;
+}
+
+template <typename Message>
+std::vector<uint8_t> ToBytes(const Message& message) {
+  std::vector<uint8_t> bytes(sizeof(message));
+  std::memcpy(bytes.data(), &message, sizeof(message));
+  return bytes;
+}
+
+template <size_t N>
+std::array<uint8_t, N> ToArray(std::span<const uint8_t> from) {
+  OMNI_CHECK(from.size() == N);
+  std::array<uint8_t, N> to{};
+  std::copy(from.begin(), from.end(), to.begin());
+  return to;
+}
 
 constexpr size_t kSealedPayloadBytes = wire::kPayloadBytes + wire::kTagBytes;
 
@@ -54,7 +79,6 @@ class HandshakeEngine::Impl {
   absl::Status AddPeer(const NodeId& id, PeerOptions options);
   void RemovePeer(Peer& peer);
   void SetEndpoint(Peer& peer, const Endpoint& endpoint);
-  void SetCandidates(Peer& peer, std::vector<Endpoint> candidates);
   void SetWorkers(int workers) { workers_ = std::clamp(workers, 1, kMaxWorkers); }
   void SetControlChannels(int channels) {
     control_channels_ = static_cast<uint8_t>(std::clamp(channels, 0, kMaxControlChannels));
@@ -79,7 +103,6 @@ class HandshakeEngine::Impl {
 
  private:
   Environment& environment() { return *options_.environment; }
-  void CallIfWanted(Peer& peer);
   bool PassesLoadCheck(Output& out, std::span<const uint8_t> datagram, uint32_t sender_index,
                        const Endpoint& from, Instant now);
   void SendInitiation(Output& out, Peer& peer, Instant now);
@@ -146,26 +169,18 @@ void HandshakeEngine::Impl::RemovePeer(Peer& peer) {
 
 void HandshakeEngine::Impl::SetEndpoint(Peer& peer, const Endpoint& endpoint) {
   peer.endpoint = endpoint;
-  CallIfWanted(peer);
-}
-
-void HandshakeEngine::Impl::SetCandidates(Peer& peer, std::vector<Endpoint> candidates) {
-  peer.candidates = std::move(candidates);
-  CallIfWanted(peer);
-}
-
-// Due at once: the caller's next OnTimer() starts what Initiate() could not. The clock's zero and
-// not Instant::min(), so that callers can subtract.
-void HandshakeEngine::Impl::CallIfWanted(Peer& peer) {
-  if (!peer.wanted) return;
-  peers_.SetDeadline(peer, peer.Targets().empty() ? std::nullopt : std::optional(Instant()));
+  // Due at once: the caller's next OnTimer() starts what Initiate() could not. The clock's zero and
+  // not Instant::min(), so that callers can subtract.
+  if (peer.wanted) {
+    peers_.SetDeadline(peer, endpoint.is_set() ? std::optional(Instant()) : std::nullopt);
+  }
 }
 
 // --------------------------------------------------------------------------------------- initiator
 
 void HandshakeEngine::Impl::Initiate(Output& out, Peer& peer, Instant now) {
   if (peer.started) return;
-  if (peer.Targets().empty()) {
+  if (!peer.endpoint.is_set()) {
     peer.wanted = true;
     return;
   }
@@ -184,8 +199,7 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
                      std::min(now + kRetryInterval + (jitter % kRetryJitterMs) * Duration(1ms),
                               *peer.started + kGiveUpAfter));
   ++peer.tries;
-  const std::vector<Endpoint> targets = peer.Targets();
-  if (targets.empty()) return;
+  if (!peer.endpoint.is_set()) return;
 
   auto noise = Initiator::BeginInitiation(AsBytes(kPrologue), own_static_, peer.static_public,
                                           peer.static_static, NewEphemeral());
@@ -203,12 +217,7 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   message.encrypted_static = noise->encrypted_static();
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise->EncryptPayload(Encode(payload)));
   peer.pending = Pending{*std::move(noise), payload.offer, now};
-  FinishMessage(out, peer, SentKind::kInitiation, ToBytes(message), targets.front(), now);
-  // The same message everywhere: the peer takes the first one that arrives and its answer tells
-  // which way that was.
-  for (size_t i = 1; i < targets.size(); ++i) {
-    out.datagrams.push_back({targets[i], out.datagrams.back().bytes});
-  }
+  FinishMessage(out, peer, SentKind::kInitiation, ToBytes(message), peer.endpoint, now);
 }
 
 void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> datagram,
@@ -426,15 +435,6 @@ void HandshakeEngine::RemovePeer(const NodeId& id) {
 
 void HandshakeEngine::SetEndpoint(const NodeId& id, const Endpoint& endpoint) {
   if (Peer* peer = impl_->peers().Find(id)) impl_->SetEndpoint(*peer, endpoint);
-}
-
-void HandshakeEngine::SetCandidates(const NodeId& id, std::vector<Endpoint> candidates) {
-  if (Peer* peer = impl_->peers().Find(id)) impl_->SetCandidates(*peer, std::move(candidates));
-}
-
-bool HandshakeEngine::CanCall(const NodeId& id) const {
-  const Peer* peer = impl_->peers().Find(id);
-  return peer != nullptr && !peer->Targets().empty();
 }
 
 void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }

@@ -118,11 +118,6 @@ class HandshakeEngine {
   // Forgets the peer and what is under way with it.
   void RemovePeer(const NodeId& id);
   void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
-  // Where the peer may be, besides its endpoint: each try of a handshake goes everywhere at once,
-  // and the authentic answer tells where the peer is. LIMIT: sixteen are used.
-  void SetCandidates(const NodeId& id, std::vector<Endpoint> candidates);
-  // Whether there is any address to send to.
-  bool CanCall(const NodeId& id) const;
   // The dataplane may have restarted with another number of workers.
   void SetWorkers(int workers);
   // Whether our dataplane receives on control channels: 0 or 1.
@@ -131,8 +126,8 @@ class HandshakeEngine {
   // unless both sides offer AES-256-GCM.
   void SetCiphers(std::span<const Cipher> ciphers);
 
-  // Starts a handshake unless one is under way. Without an address nothing happens until
-  // SetEndpoint() or SetCandidates(), after which NextDeadline() is due at once.
+  // Starts a handshake unless one is under way. Without an endpoint nothing happens until
+  // SetEndpoint(), after which NextDeadline() is due at once.
   Output Initiate(const NodeId& id, Instant now);
   // A control datagram of type 5, 6 or 7 from the network; hostile until proven otherwise.
   Output OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);

@@ -4,14 +4,12 @@
 // most one initiation and one response that can still be answered.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <set>
 #include <utility>
-#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "controller/noise/cookies.h"
@@ -51,7 +49,6 @@ struct Peer {
   Key32 static_static;
   Key32 psk;
   Endpoint endpoint;
-  std::vector<Endpoint> candidates;
 
   uint64_t newest_timestamp = 0;       // of an accepted initiation
   std::optional<Instant> accepted_at;  // the latest one
@@ -63,18 +60,6 @@ struct Peer {
   std::optional<HeldCookie> cookie;
   std::optional<Instant> deadline;  // mirrored in PeerTable's order
 
-  // Where to send an initiation, none twice: the endpoint first.
-  std::vector<Endpoint> Targets() const {
-    // LIMIT: as many as a node record holds: a hostile one must not make us flood strangers.
-    constexpr size_t kMaxTargets = 17;
-    std::vector<Endpoint> targets;
-    if (endpoint.is_set()) targets.push_back(endpoint);
-    for (const Endpoint& candidate : candidates) {
-      const bool known = std::find(targets.begin(), targets.end(), candidate) != targets.end();
-      if (!known && targets.size() < kMaxTargets) targets.push_back(candidate);
-    }
-    return targets;
-  }
   std::optional<SentMessage>& sent_of(SentKind kind) { return sent[static_cast<size_t>(kind)]; }
 };
 

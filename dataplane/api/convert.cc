@@ -67,13 +67,6 @@ absl::StatusOr<NodeSpec> ReadNode(const v1::Node& node, std::string_view field) 
   }
   out.mtu = node.mtu();
   std::ranges::copy(AsBytes(node.mac1_key()), out.mac1_key.begin());
-  if (node.quic_cid_key().empty()) return out;
-  QuicCidKey& key = out.quic_cid_key.emplace();
-  if (node.quic_cid_key().size() != key.size()) {
-    return Invalid(fmt::format("{}.quic_cid_key", field), "has {} bytes, not 16",
-                   node.quic_cid_key().size());
-  }
-  std::ranges::copy(AsBytes(node.quic_cid_key()), key.begin());
   return out;
 }
 

@@ -142,7 +142,6 @@ TEST_F(ServiceTest, RefusesEveryInvalidStateByTheNameOfItsField) {
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(1279); }},
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(65476); }},
       {"full.node.mac1_key", [&](auto& r) { node(r)->set_mac1_key("short"); }},
-      {"full.node.quic_cid_key", [&](auto& r) { node(r)->set_quic_cid_key("short"); }},
       {"full.node.addresses[0].address",
        [&](auto& r) { node(r)->mutable_addresses(0)->set_address("abc"); }},
       {"full.node.addresses[0].length",

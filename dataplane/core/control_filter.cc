@@ -32,16 +32,13 @@ std::optional<Expected> ExpectedOf(uint8_t type) {
 
 ControlFilter::ControlFilter() { randombytes_buf(hash_key_.data(), hash_key_.size()); }
 
-void ControlFilter::SetKeys(std::span<const uint8_t, 32> mac1,
-                            const std::optional<QuicCidKey>& quic) {
-  std::ranges::copy(mac1, mac1_key_.begin());
-  quic_key_ = quic;
+void ControlFilter::SetMac1Key(std::span<const uint8_t, 32> key) {
+  std::ranges::copy(key, mac1_key_.begin());
   has_key_ = true;
 }
 
 std::optional<DropReason> ControlFilter::Check(std::span<const uint8_t> datagram,
                                                const IpAddress& source, Instant now) {
-  if (IsQuic(datagram[0]) && quic_key_) return CheckQuic(datagram, now);
   const auto expected = ExpectedOf(datagram[0]);
   if (!expected) return DropReason::rx_unknown_type;
   if (datagram.size() < expected->size) return DropReason::rx_truncated;
@@ -51,16 +48,8 @@ std::optional<DropReason> ControlFilter::Check(std::span<const uint8_t> datagram
     return DropReason::rx_control_mac1;
   }
   Bucket& bucket = expected->has_mac1 ? BucketOf(source) : cookie_replies_;
-  if (!TakeToken(bucket, kHandshakes, now)) return DropReason::rx_control_rate;
+  if (!TakeToken(bucket, now)) return DropReason::rx_control_rate;
   return std::nullopt;
-}
-
-std::optional<DropReason> ControlFilter::CheckQuic(std::span<const uint8_t> datagram, Instant now) {
-  if (datagram.size() > kMaxQuicBytes) return DropReason::rx_oversized;
-  const bool passes = HasQuicCidOf(datagram, *quic_key_)
-                          ? TakeToken(quic_, kQuic, now)
-                          : TakeToken(strange_quic_, kHandshakes, now);
-  return passes ? std::nullopt : std::optional(DropReason::rx_control_rate);
 }
 
 ControlFilter::Bucket& ControlFilter::BucketOf(const IpAddress& source) {
@@ -71,9 +60,9 @@ ControlFilter::Bucket& ControlFilter::BucketOf(const IpAddress& source) {
   return buckets_[hash % kBuckets];
 }
 
-bool ControlFilter::TakeToken(Bucket& bucket, Rate rate, Instant now) {
+bool ControlFilter::TakeToken(Bucket& bucket, Instant now) {
   const std::chrono::duration<double> elapsed = now - bucket.filled;
-  bucket.tokens = std::min(rate.burst, bucket.tokens + elapsed.count() * rate.per_second);
+  bucket.tokens = std::min(kBurst, bucket.tokens + elapsed.count() * kPerSecond);
   bucket.filled = now;
   if (bucket.tokens < 1) return false;
   bucket.tokens -= 1;

@@ -95,9 +95,7 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   RETURN_IF_ERROR(CheckChange(change));
   if (change.node) {
     node_ = *change.node;
-    PostAll([mac1 = node_.mac1_key, quic = node_.quic_cid_key](Worker& w) {
-      w.SetControlKeys(mac1, quic);
-    });
+    PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
     for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
   }
   std::vector<NodeId> leaving = change.remove;

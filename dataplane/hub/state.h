@@ -14,7 +14,6 @@
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
-#include "common/quic_cid.h"
 #include "common/secret.h"
 #include "dataplane/core/channel.h"
 #include "dataplane/hub/path_mtu.h"
@@ -27,7 +26,6 @@ struct NodeSpec {
   std::vector<InterfaceAddress> addresses;
   uint32_t mtu = 0;
   std::array<uint8_t, 32> mac1_key{};
-  std::optional<QuicCidKey> quic_cid_key;  // unset: no QUIC
 };
 
 struct PeerSpec {

@@ -63,9 +63,7 @@ class Worker final : public WorkerEvents {
 
   // Orders: run on the worker's thread, by way of the mailbox.
   void SetRoutes(std::shared_ptr<const RouteTable> routes) { tables_.routes = std::move(routes); }
-  void SetControlKeys(std::span<const uint8_t, 32> mac1, const std::optional<QuicCidKey>& quic) {
-    filter_.SetKeys(mac1, quic);
-  }
+  void SetMac1Key(std::span<const uint8_t, 32> key) { filter_.SetMac1Key(key); }
   void AddPeer(PeerIndex index, std::shared_ptr<PeerActivity> activity);
   void RemovePeer(PeerIndex index);
   void SetPath(PeerIndex index, const UdpPath& path);

@@ -87,8 +87,6 @@ def _holds(function):
 
 
 def _print_logs(lab):
-    if lab.nucleus:
-        print(f"nucleus: {process.tail(f'{lab.nucleus.directory}/nucleus.log', 25)}", flush=True)
     for node in lab.nodes[:4]:
         for daemon in ("dataplane", "controller"):
             print(f"{node.name} {daemon}:"

@@ -8,16 +8,15 @@ from .shell import run
 
 CONTROLLER_USER = "omni"
 DATAPLANE_USER = "omni-dataplane"
-NUCLEUS_USER = "omni-nucleus"
 PORT = 51900
 
 
-def write_private(path, text, owner=CONTROLLER_USER):
-    """A file of mode 0600 that belongs to the controller, or to `owner`."""
+def write_private(path, text):
+    """A file of mode 0600 that belongs to the controller."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    shutil.chown(path, owner, owner)
+    shutil.chown(path, CONTROLLER_USER, CONTROLLER_USER)
 
 
 def make_directories(node):
@@ -53,7 +52,7 @@ def _section(name, values):
     return "\n".join(lines) + "\n"
 
 
-def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477", nucleus=None):
+def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477"):
     """`peers`: dicts with the keys of the configuration's [[peers]] tables."""
     parts = [
         _section("node", {
@@ -67,17 +66,8 @@ def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477", nucleus
     ]
     if session:
         parts.append(_section("session", session))
-    if nucleus:
-        parts.append(_section("nucleus", nucleus))
     parts += [_section("[[peers]]", peer) for peer in peers]
     return "\n".join(parts)
-
-
-def nucleus_toml(directory, cluster_key):
-    return "\n".join([
-        _section("nucleus", {"state_dir": f"{directory}/state",
-                             "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"]}),
-        _section("[[clusters]]", {"name": "lab", "key": cluster_key})])
 
 
 def peer_entry(node, key, family, keepalive=None):

@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from . import config, process, shell, topology as topologies
 from .errors import LabError
 from .node import Node
-from .nucleus import NucleusMachine
 from .waiting import wait_for
 
 ROOT = "/run/omni-lab"
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__)))))
-PROGRAMS = ("omni-dataplane", "omni-controller", "omni-nucleus", "omnictl")
+PROGRAMS = ("omni-dataplane", "omni-controller", "omnictl")
 
 
 @dataclass
@@ -38,7 +37,6 @@ class Options:
     keepalive: int = None      # of every peer
     supervised: bool = True    # restart dataplanes that end
     secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
-    nucleus: bool = False      # the first machine is a Nucleus; the others know nothing but it
     start: bool = True         # start the daemons and wait until they are ready
     path: str = None           # of each dataplane: auto, socket, afxdp; None: its own choice
     xdp: str = None            # likewise: auto, off, native, generic
@@ -62,18 +60,13 @@ def _check(options):
 
 
 class Lab:
-    def __init__(self, name, topology, build, with_nucleus=False):
+    def __init__(self, name, topology, build):
         self.name = name
         self.directory = f"{ROOT}/{name}"
         self.topology = topology
         self.build = build
         self.nodes = [Node(plan, f"{self.directory}/{plan.name}", build)
                       for plan in topology.nodes]
-        self.nucleus = None
-        if with_nucleus:
-            first = topology.nodes[0]
-            self.nucleus = NucleusMachine(first, f"{self.directory}/{first.name}", build)
-            del self.nodes[0]
         self.keys = {}  # node name -> public key
 
     @staticmethod
@@ -83,7 +76,7 @@ class Lab:
         options.build = os.path.join(REPOSITORY, options.build)
         _check(options)
         topology = topologies.plan(options.topology, options.name, options.arguments)
-        lab = Lab(options.name, topology, options.build, options.nucleus)
+        lab = Lab(options.name, topology, options.build)
         os.makedirs(ROOT, mode=0o755, exist_ok=True)
         try:
             os.mkdir(lab.directory, 0o755)
@@ -92,8 +85,7 @@ class Lab:
                            f"tests/lab/lab down {lab.name}") from None
         try:
             with open(f"{lab.directory}/lab.json", "w", encoding="utf-8") as file:
-                json.dump({"build": options.build, "topology": topology.to_json(),
-                           "nucleus": options.nucleus}, file)
+                json.dump({"build": options.build, "topology": topology.to_json()}, file)
             topologies.build(topology, lab.wire(options.wire) if options.wire is not None else None)
             lab.configure(options)
             if options.start:
@@ -111,8 +103,7 @@ class Lab:
                 state = json.load(file)
         except (FileNotFoundError, ValueError):
             raise LabError(f"lab {name}: is not up") from None
-        return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"],
-                   state["nucleus"])
+        return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"])
 
     def wire(self, faults):
         """What makes the cable of a pair."""
@@ -147,29 +138,18 @@ class Lab:
             config.write_private(f"{node.directory}/secret",
                                  options.secrets.get(node.name, secret) + "\n")
             self.keys[node.name] = config.make_identity(node, f"{self.build}/bin/omnictl")
-        if self.nucleus:
-            self.nucleus.log_level = options.log_level
-            self.nucleus.configure(secret)
         for node in self.nodes:
             self.write_config(node, options)
 
-    def write_config(self, node, options, peers=None, nucleus=None):
-        """`peers`: nodes; all others by default, and none where there is a Nucleus. `nucleus`: what
-        stands in that section, besides the address."""
-        if peers is None:
-            peers = [] if self.nucleus else [other for other in self.nodes if other is not node]
-        section = None
-        if self.nucleus:
-            address = config.endpoint(self.nucleus.underlay[options.underlay])
-            section = {"addresses": [address], **(nucleus or {})}
+    def write_config(self, node, options, peers=None):
+        """`peers`: nodes; all others by default."""
+        peers = [other for other in self.nodes if other is not node] if peers is None else peers
         entries = [config.peer_entry(p, self.keys[p.name], options.underlay, options.keepalive)
                    for p in peers]
         config.write_private(node.config_file,
-                             config.controller_toml(node, entries, options.session, nucleus=section))
+                             config.controller_toml(node, entries, options.session))
 
     def start(self, options):
-        if self.nucleus:
-            self.nucleus.start()
         for node in self.nodes:
             node.start_dataplane(options.supervised)
             node.start_controller()
@@ -178,8 +158,8 @@ class Lab:
 
     def down(self):
         """Ends the daemons and whatever else runs in the namespaces; removes all that was made."""
-        for machine in self.nodes + ([self.nucleus] if self.nucleus else []):
-            machine.stop_all()
+        for node in self.nodes:
+            node.stop_all()
         existing = shell.namespaces()
         for namespace in self.topology.namespaces:
             if namespace in existing:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "common/toml/table_reader.h"
+#include "controller/config/table_reader.h"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TableReader: reads one TOML table key by key and, at the end, reports each key that nobody asked
-// for. Problems collects what is wrong with its place. Owned by a parser of a configuration file.
+// for. Problems collects what is wrong with its place. Used by the parser alone, on its thread.
 #pragma once
 
 #include <toml++/toml.h>

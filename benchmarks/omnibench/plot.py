@@ -48,7 +48,8 @@ def svg(all_rows, title):
     panel_h = TITLE_H + len(systems) * (BAR_H + GAP) + MARGIN
     height = MARGIN + TITLE_H + panel_h * -(-len(tests) // COLUMNS)
     width = MARGIN + COLUMNS * (PANEL_W + MARGIN)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+    parts = ['<!-- SPDX-License-Identifier: Apache-2.0 -->',
+             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
              f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">',
              f'<rect width="{width}" height="{height}" fill="#fff"/>',
              f'<text x="{MARGIN}" y="{MARGIN + 10}" font-size="14">{escape(title)}</text>']

@@ -30,7 +30,9 @@ enum omni_message_type {
   OMNI_MSG_INITIATION = 5,  /* handshake initiation */
   OMNI_MSG_RESPONSE = 6,    /* handshake response */
   OMNI_MSG_COOKIE = 7,      /* cookie reply */
-  OMNI_MSG_CONTROL_MAX = 15 /* 8-15 are reserved for our later control messages */
+  OMNI_MSG_BEACON = 8,      /* "I am here", to all on one link */
+  OMNI_MSG_CONTROL_MAX = 15 /* 9-15 are reserved for our later control messages */
+  /* 64-127 and 192-255, the bit 0x40: QUIC (its fixed bit, which we never grease) */
 };
 
 /* Session data on the wire: this header, then the ciphertext of the inner packet, as long as the
@@ -67,8 +69,11 @@ enum omni_inner_type {
   OMNI_INNER_ECHO_REPLY = 2,
   OMNI_INNER_PROBE = 3, /* as an echo request; answered by its first 24 bytes alone, type 2: a reply
                          * as large as the request would test the way back as well */
-  OMNI_INNER_PIECE = 4  /* struct omni_inner_piece, then a piece of a packet that the path does not
+  OMNI_INNER_PIECE = 4, /* struct omni_inner_piece, then a piece of a packet that the path does not
                          * carry whole */
+  OMNI_INNER_TRY = 5,   /* struct omni_inner_echo, over a path that is no more than tried: answered
+                         * over the same path; neither moves the peer */
+  OMNI_INNER_TRY_REPLY = 6 /* the same bytes, type 6 */
 };
 struct omni_inner_echo {
   uint8_t type;        /* enum omni_inner_type */
@@ -119,9 +124,15 @@ OMNI_ASSERT_SIZE(struct omni_inner_piece, 12);
   X(rx_tun_full, "the TUN device did not take the packet")                                 \
   X(rx_tun_error, "the TUN device refused the packet")                                     \
   X(rx_control_mac1, "handshake message whose mac1 is wrong")                              \
-  X(rx_control_rate, "control datagram beyond the rate of its source prefix")              \
+  X(rx_control_rate, "control datagram beyond the rate of its source prefix or its kind")  \
   X(rx_control_queue, "control datagram while the queue to the controller was full")       \
+  X(rx_stun_stranger, "STUN that answers no request of the controller")                    \
+  X(rx_quic_stranger, "QUIC of no connection of ours that shows no membership")            \
+  X(rx_beacon_stranger, "beacon that no member of the cluster made")                       \
   X(rx_control_no_controller, "control datagram while no controller was connected")        \
+  X(rx_relay_source, "session data to be relayed that does not come from its sender")      \
+  X(rx_relay_replayed, "session data to be relayed that was relayed already, or is old")   \
+  X(rx_relay_quota, "session data to be relayed beyond the quota of its pair or of all")   \
   X(tx_inner_malformed, "packet from the host that is no well-formed IP packet")           \
   X(tx_super_packet, "packet from the host whose offload data does not fit it")            \
   X(tx_no_route, "destination belongs to no peer")                                         \

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <ctime>
 
 namespace omni {
@@ -31,5 +32,12 @@ using std::chrono_literals::operator""s;
 using std::chrono_literals::operator""us;
 
 inline Instant Now() { return BootClock::now(); }
+
+// Wall-clock time, for numbers that should grow over restarts as well. It may be set back.
+inline uint64_t WallNanos() noexcept {
+  timespec ts{};
+  clock_gettime(CLOCK_REALTIME, &ts);
+  return static_cast<uint64_t>(ts.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(ts.tv_nsec);
+}
 
 }  // namespace omni

@@ -59,6 +59,30 @@ struct CookieReply {
 };
 static_assert(sizeof(CookieReply) == 64 && alignof(CookieReply) == 1);
 
+// Says on one link that a node is there. All of one size, and noise to who lacks the key.
+struct Beacon {
+  uint8_t type;  // OMNI_MSG_BEACON
+  std::array<uint8_t, 3> reserved;
+  std::array<uint8_t, 24> nonce;
+  // XChaCha20-Poly1305, the four bytes before the nonce as additional data.
+  std::array<uint8_t, 136 + kTagBytes> encrypted_content;
+};
+static_assert(sizeof(Beacon) == 180 && alignof(Beacon) == 1);
+
+struct BeaconContent {
+  std::array<uint8_t, kPublicKeyBytes> identity;  // Ed25519
+  std::array<uint8_t, 16> address;                // from which it is sent; IPv4 as ::ffff:a.b.c.d
+  Le16 port;                                      // likewise
+  std::array<uint8_t, 6> reserved;
+  Le64 sequence;                      // of the node's record
+  Le64 stamp;                         // greater than in any beacon of the node before
+  std::array<uint8_t, 64> signature;  // by the identity, over all before it
+};
+static_assert(sizeof(BeaconContent) == 136 && alignof(BeaconContent) == 1);
+
+// Whether a member of the cluster made it. False for any other size.
+bool BeaconIsAuthentic(std::span<const uint8_t> datagram, std::span<const uint8_t, 32> key);
+
 // Whether mac1 of a handshake message is right, in constant time. `message` is a whole initiation
 // or response; anything shorter than its macs is wrong. mac1 = BLAKE2b-128(key, all bytes before
 // mac1).

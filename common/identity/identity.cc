@@ -13,24 +13,14 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/identity/key_file.h"
+#include "common/identity/signature.h"
 #include "common/status.h"
 
 namespace omni {
 namespace {
 
 constexpr std::string_view kPeerKeyPrefix = "omni1";
-// Labels keep a signature or hash made for one purpose from being taken for another.
 constexpr std::string_view kSignatureLabel = "omninervous static key v1";
-constexpr std::string_view kSaltLabel = "omninervous cluster secret v1";
-constexpr std::string_view kPskLabel = "psk";
-
-constexpr size_t kMinSecretBytes = 16;
-// LIMIT: room for any passphrase or encoded key; keeps a mistaken file out.
-constexpr size_t kMaxSecretBytes = 4096;
-// LIMIT: RFC 9106 section 4, second recommended option (64 MiB, 3 passes); libsodium always uses
-// one lane.
-constexpr size_t kArgonBytes = size_t{64} << 20U;
-constexpr uint64_t kArgonPasses = 3;
 
 struct Paths {
   explicit Paths(const std::string& directory)
@@ -38,23 +28,6 @@ struct Paths {
   std::string identity;
   std::string static_key;
 };
-
-std::array<uint8_t, kSignatureLabel.size() + 32> SignedText(
-    const std::array<uint8_t, 32>& static_public) {
-  std::array<uint8_t, kSignatureLabel.size() + 32> text{};
-  std::copy(static_public.begin(), static_public.end(),
-            std::copy(kSignatureLabel.begin(), kSignatureLabel.end(), text.begin()));
-  return text;
-}
-
-std::array<uint8_t, 64> SignStatic(const Secret<64>& identity_private,
-                                   const std::array<uint8_t, 32>& static_public) {
-  const auto text = SignedText(static_public);
-  std::array<uint8_t, 64> signature{};
-  crypto_sign_detached(signature.data(), nullptr, text.data(), text.size(),
-                       identity_private.data());
-  return signature;
-}
 
 // X25519 with a point of low order gives zero whatever the scalar is (RFC 7748 section 6.1).
 bool IsLowOrder(const std::array<uint8_t, 32>& point) {
@@ -130,9 +103,7 @@ absl::Status WriteNewKeyFile(const std::string& path, const std::string& text) {
 absl::StatusOr<PeerKey> PeerKey::FromParts(const std::array<uint8_t, 32>& identity_public,
                                            const std::array<uint8_t, 32>& static_public,
                                            const std::array<uint8_t, 64>& signature) {
-  const auto text = SignedText(static_public);
-  if (crypto_sign_verify_detached(signature.data(), text.data(), text.size(),
-                                  identity_public.data()) != 0) {
+  if (!VerifyLabelled(identity_public, kSignatureLabel, static_public, signature)) {
     return absl::InvalidArgumentError("the static key is not signed by the identity key");
   }
   if (IsLowOrder(static_public)) {
@@ -160,21 +131,29 @@ absl::StatusOr<PeerKey> PeerKey::Parse(std::string_view text) {
   if (!raw || raw->size() != kRawBytes) {
     return absl::InvalidArgumentError("a character of the peer key is not base64 (URL alphabet)");
   }
+  return FromBytes(std::span<const uint8_t, kRawBytes>(raw->data(), kRawBytes));
+}
+
+absl::StatusOr<PeerKey> PeerKey::FromBytes(std::span<const uint8_t, 128> raw) {
   std::array<uint8_t, 32> identity_public{};
   std::array<uint8_t, 32> static_public{};
   std::array<uint8_t, 64> signature{};
-  std::copy_n(raw->begin(), 32, identity_public.begin());
-  std::copy_n(raw->begin() + 32, 32, static_public.begin());
-  std::copy_n(raw->begin() + 64, 64, signature.begin());
+  std::ranges::copy(raw.first<32>(), identity_public.begin());
+  std::ranges::copy(raw.subspan<32, 32>(), static_public.begin());
+  std::ranges::copy(raw.last<64>(), signature.begin());
   return FromParts(identity_public, static_public, signature);
 }
 
+std::array<uint8_t, 128> PeerKey::ToBytes() const {
+  std::array<uint8_t, 128> raw{};
+  auto out = std::ranges::copy(identity_public_, raw.begin()).out;
+  out = std::ranges::copy(static_public_, out).out;
+  std::ranges::copy(signature_, out);
+  return raw;
+}
+
 std::string PeerKey::ToString() const {
-  std::array<uint8_t, 32 + 32 + 64> raw{};
-  auto out = std::copy(identity_public_.begin(), identity_public_.end(), raw.begin());
-  out = std::copy(static_public_.begin(), static_public_.end(), out);
-  std::copy(signature_.begin(), signature_.end(), out);
-  return std::string(kPeerKeyPrefix) + Base64Encode(raw);
+  return std::string(kPeerKeyPrefix) + Base64Encode(ToBytes());
 }
 
 absl::StatusOr<Identity> Identity::Load(const std::string& directory) {
@@ -238,7 +217,8 @@ absl::StatusOr<Identity> Identity::Create(const std::string& directory) {
   StaticKeyFile static_file;
   randombytes_buf(static_file.private_key.mutable_data(), static_file.private_key.size());
   crypto_scalarmult_base(static_file.public_key.data(), static_file.private_key.data());
-  static_file.signature = SignStatic(identity.identity_private_, static_file.public_key);
+  static_file.signature =
+      SignLabelled(identity.identity_private_, kSignatureLabel, static_file.public_key);
   ASSIGN_OR_RETURN(
       identity.public_key_,
       PeerKey::FromParts(identity_file.public_key, static_file.public_key, static_file.signature));
@@ -259,26 +239,9 @@ absl::StatusOr<Identity> Identity::Create(const std::string& directory) {
   return identity;
 }
 
-absl::StatusOr<Key32> DeriveClusterPsk(std::string_view cluster_secret) {
-  if (sodium_init() < 0) return absl::InternalError("initialise libsodium");
-  if (cluster_secret.size() < kMinSecretBytes || cluster_secret.size() > kMaxSecretBytes) {
-    return absl::InvalidArgumentError(
-        fmt::format("a cluster secret has {} to {} bytes, this one {}", kMinSecretBytes,
-                    kMaxSecretBytes, cluster_secret.size()));
-  }
-  // A fixed salt: every machine of the cluster must derive the same key from the secret alone.
-  std::array<uint8_t, crypto_pwhash_SALTBYTES> salt{};
-  crypto_generichash(salt.data(), salt.size(), AsBytes(kSaltLabel).data(), kSaltLabel.size(),
-                     nullptr, 0);
-  Key32 root;
-  if (crypto_pwhash(root.mutable_data(), root.size(), cluster_secret.data(), cluster_secret.size(),
-                    salt.data(), kArgonPasses, kArgonBytes, crypto_pwhash_ALG_ARGON2ID13) != 0) {
-    return absl::ResourceExhaustedError("derive the cluster key: 64 MiB of memory are needed");
-  }
-  Key32 psk;
-  crypto_generichash(psk.mutable_data(), psk.size(), AsBytes(kPskLabel).data(), kPskLabel.size(),
-                     root.data(), root.size());
-  return psk;
+std::array<uint8_t, 64> Identity::Sign(std::string_view label,
+                                       std::span<const uint8_t> text) const {
+  return SignLabelled(identity_private_, label, text);
 }
 
 }  // namespace omni

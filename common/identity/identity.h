@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,9 @@ class PeerKey {
   // wrong.
   static absl::StatusOr<PeerKey> Parse(std::string_view text);
   std::string ToString() const;
+  // The 128 bytes themselves: identity key, static key, signature.
+  static absl::StatusOr<PeerKey> FromBytes(std::span<const uint8_t, 128> raw);
+  std::array<uint8_t, 128> ToBytes() const;
 
   const NodeId& node_id() const { return node_id_; }
   const std::array<uint8_t, 32>& identity_public() const { return identity_public_; }
@@ -54,6 +58,12 @@ class Identity {
   const PeerKey& public_key() const { return public_key_; }
   const NodeId& node_id() const { return public_key_.node_id(); }
   const Key32& static_private() const { return static_private_; }
+  // The private half of the identity key (RFC 8032's seed), for the TLS certificate.
+  std::span<const uint8_t, 32> identity_seed() const {
+    return identity_private_.bytes().first<32>();
+  }
+  // By the identity key, over `label` and `text`.
+  std::array<uint8_t, 64> Sign(std::string_view label, std::span<const uint8_t> text) const;
 
  private:
   Identity() = default;
@@ -61,10 +71,5 @@ class Identity {
   Secret<64> identity_private_;
   Key32 static_private_;
 };
-
-// The cluster PSK from the cluster secret: Argon2id (RFC 9106; 3 passes, 64 MiB), then a BLAKE2b
-// key of its own for each use. INVALID_ARGUMENT when the secret has fewer than 16 or more than 4096
-// bytes. Takes about a tenth of a second and 64 MiB.
-absl::StatusOr<Key32> DeriveClusterPsk(std::string_view cluster_secret);
 
 }  // namespace omni

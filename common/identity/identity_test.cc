@@ -237,21 +237,5 @@ TEST_F(IdentityTest, PeerKeyParsesOnlyAsItIsPrinted) {
   EXPECT_FALSE(PeerKey::Parse("omni1" + Base64Encode(std::vector<uint8_t>(128))).ok());
 }
 
-TEST(DeriveClusterPsk, DependsOnEveryByteAndIsStable) {
-  const auto a = DeriveClusterPsk("correct horse battery staple");
-  const auto b = DeriveClusterPsk("correct horse battery staplf");
-  ASSERT_TRUE(a.ok() && b.ok());
-  EXPECT_FALSE(*a == *b);
-  // Every machine of a cluster must come to the same key, whatever version it runs.
-  EXPECT_EQ(HexEncode(a->bytes()),
-            "e7f5469c16f2e52a806606838b35fa1c8285a94e3f8dc4be5ec585bf487c367f");
-}
-
-TEST(DeriveClusterPsk, RefusesAShortAndAnAbsurdlyLongSecret) {
-  EXPECT_FALSE(DeriveClusterPsk("").ok());
-  EXPECT_FALSE(DeriveClusterPsk("fifteen bytes!!").ok());
-  EXPECT_FALSE(DeriveClusterPsk(std::string(4097, 'x')).ok());
-}
-
 }  // namespace
 }  // namespace omni

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "controller/config/table_reader.h"
+#include "common/toml/table_reader.h"
 
 #include <fmt/format.h>
 
@@ -139,6 +139,13 @@ void TableReader::IntegerOr(std::string_view key, std::string_view word, int64_t
   if (value != word) {
     Report(key, fmt::format("must be an integer or \"{}\"; is \"{}\"", word, value));
   }
+}
+
+void TableReader::Megabits(std::string_view key, int64_t min, int64_t max, uint64_t& bytes_per_s) {
+  constexpr uint64_t kBytesPerMbit = 125'000;
+  auto mbit = static_cast<int64_t>(bytes_per_s / kBytesPerMbit);
+  Integer(key, min, max, mbit);
+  bytes_per_s = static_cast<uint64_t>(mbit) * kBytesPerMbit;
 }
 
 void TableReader::Strings(std::string_view key, const StringCheck& take) {

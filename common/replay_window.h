@@ -1,46 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 // ReplayWindow: which counters of a channel have been seen (RFC 6479: a ring of words, of which
-// whole words are cleared as the window moves). Owned by the worker that owns the channel. Ask only
-// after the tag was found good: an unauthenticated packet must not move the window.
+// whole words are cleared as the window moves). For one thread, that of the worker or server that
+// owns the channel. bpf/window.h is the same for the kernel's programs.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 
-#include "bpf/abi.h"
-
 namespace omni {
 
+enum class ReplayVerdict : uint8_t {
+  kNewest,   // above every counter before
+  kInOrder,  // inside the window and not seen before
+  kReplay,   // seen, or older than the window, or the highest there is: no session gets there
+};
+
+// `kWindow`: so many counters below the newest are told apart; a multiple of 64.
+template <uint64_t kWindow>
 class ReplayWindow {
  public:
-  enum class Verdict : uint8_t {
-    kNewest,   // above every counter before
-    kInOrder,  // inside the window and not seen before
-    kReplay,   // seen, or older than the window
-  };
-
-  // Judges `counter` and remembers it.
-  Verdict Accept(uint64_t counter) {
+  // Judges `counter` and remembers it. Where packets have tags, ask only after the tag was found
+  // good: an unauthenticated packet must not move the window.
+  ReplayVerdict Accept(uint64_t counter) {
+    if (counter == UINT64_MAX) return ReplayVerdict::kReplay;
     // `next_` is one above the highest counter accepted, so that 0 means "none yet".
     const bool newest = counter >= next_;
     if (newest) {
       ClearUpTo(counter);
       next_ = counter + 1;
-    } else if (next_ - counter > OMNI_REPLAY_WINDOW) {
-      return Verdict::kReplay;
+    } else if (next_ - counter > kWindow) {
+      return ReplayVerdict::kReplay;
     }
     uint64_t& word = words_[(counter / kBits) % kWords];
     const uint64_t bit = uint64_t{1} << (counter % kBits);
-    if ((word & bit) != 0) return Verdict::kReplay;
+    if ((word & bit) != 0) return ReplayVerdict::kReplay;
     word |= bit;
-    return newest ? Verdict::kNewest : Verdict::kInOrder;
+    return newest ? ReplayVerdict::kNewest : ReplayVerdict::kInOrder;
   }
 
  private:
   static constexpr uint64_t kBits = 64;
+  static_assert(kWindow % kBits == 0);
   // One word more than the window, so that clearing whole words never forgets a counter inside it.
-  static constexpr uint64_t kWords = OMNI_REPLAY_WINDOW / kBits + 1;
+  static constexpr uint64_t kWords = kWindow / kBits + 1;
 
   // Clears the words that `counter` opens.
   void ClearUpTo(uint64_t counter) {

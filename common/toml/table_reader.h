@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TableReader: reads one TOML table key by key and, at the end, reports each key that nobody asked
-// for. Problems collects what is wrong with its place. Used by the parser alone, on its thread.
+// for. Problems collects what is wrong with its place. Owned by a parser of a configuration file.
 #pragma once
 
 #include <toml++/toml.h>
@@ -53,6 +53,8 @@ class TableReader {
   // The same, or `word`, which leaves the value alone.
   void IntegerOr(std::string_view key, std::string_view word, int64_t min, int64_t max,
                  int64_t& into);
+  // A rate in Mbit/s, written as bytes a second.
+  void Megabits(std::string_view key, int64_t min, int64_t max, uint64_t& bytes_per_s);
   // Each element of a non-empty array of strings goes through `take`, which says what is wrong with
   // it.
   void Strings(std::string_view key, const StringCheck& take);

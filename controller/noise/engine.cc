@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "controller/noise/engine.h"
-
 #include <fmt/format.h>
 #include <sodium.h>
 
@@ -8,15 +6,11 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "common/encoding.h"
 #include "common/status.h"
-#include "common/wire.h"
-#include "controller/noise/cookies.h"
-#include "controller/noise/ik_psk2.h"
-#include "controller/noise/payload.h"
-#include "controller/noise/peer_table.h"
+#include "controller/noise/engine_impl.h"
 #include "controller/noise/session_keys.h"
+#include "controller/noise/wire_bytes.h"
 
 namespace omni::noise {
 namespace {
@@ -27,34 +21,16 @@ constexpr std::string_view kPrologue = "omninervous handshake v1";
 constexpr Duration kRetryInterval = 5s;
 constexpr uint32_t kRetryJitterMs = 334;  // 0-333
 constexpr Duration kGiveUpAfter = 90s;
+// LIMIT: the second try of a peer that is looked for at several addresses: by then a call (Punch())
+// has opened its NAT. Longer than almost every way: an answer to an abandoned try is lost.
+constexpr Duration kSearchRetryInterval = 1s;
+// LIMIT: RFC 8305 section 5: so long the direct ways have for themselves; an answer over them takes
+// less than that almost anywhere.
+constexpr Duration kRelayDelay = 250ms;
 // LIMIT: as in the kernel's WireGuard: at most 50 initiations a second from one peer.
 constexpr Duration kMinInitiationGap = 20ms;
-
-// The message as its layout, when size, type and reserved bytes are right.
-template <typename Message>
-std::optional<Message> As(std::span<const uint8_t> datagram, uint8_t type) {
-  if (datagram.size() != sizeof(Message)) return std::nullopt;
-  Message message;
-  std::memcpy(&message, datagram.data(), sizeof(message));
-  constexpr std::array<uint8_t, 3> kZero{};
-  if (message.type != type || message.reserved != kZero) return std::nullopt;
-  return message;
-}
-
-template <typename Message>
-std::vector<uint8_t> ToBytes(const Message& message) {
-  std::vector<uint8_t> bytes(sizeof(message));
-  std::memcpy(bytes.data(), &message, sizeof(message));
-  return bytes;
-}
-
-template <size_t N>
-std::array<uint8_t, N> ToArray(std::span<const uint8_t> from) {
-  OMNI_CHECK(from.size() == N);
-  std::array<uint8_t, N> to{};
-  std::copy(from.begin(), from.end(), to.begin());
-  return to;
-}
+// LIMIT: whoever asks for it as often as it likes gets our initiations sent once a second.
+constexpr Duration kMinPunchGap = 1s;
 
 constexpr size_t kSealedPayloadBytes = wire::kPayloadBytes + wire::kTagBytes;
 
@@ -64,76 +40,6 @@ void Fail(Output& out, FailureReason reason, const Endpoint& from,
 }
 
 }  // namespace
-
-class HandshakeEngine::Impl {
- public:
-  explicit Impl(Options options)
-      : options_(std::move(options)),
-        own_static_(PublicOf(options_.static_private)),
-        mac1_key_(Mac1Key(own_static_)),
-        cookies_(own_static_, options_.environment) {
-    environment().Random({boot_secret_.mutable_data(), boot_secret_.size()});
-    SetWorkers(options_.workers);
-  }
-
-  absl::Status AddPeer(const NodeId& id, PeerOptions options);
-  void RemovePeer(Peer& peer);
-  void SetEndpoint(Peer& peer, const Endpoint& endpoint);
-  void SetWorkers(int workers) { workers_ = std::clamp(workers, 1, kMaxWorkers); }
-  void SetControlChannels(int channels) {
-    control_channels_ = static_cast<uint8_t>(std::clamp(channels, 0, kMaxControlChannels));
-  }
-  void SetCiphers(std::span<const Cipher> ciphers) {
-    const bool aes = std::ranges::find(ciphers, Cipher::kAes256Gcm) != ciphers.end();
-    ciphers_ = kOffersChaCha20Poly1305 | (aes ? kOffersAes256Gcm : 0);
-  }
-
-  void Initiate(Output& out, Peer& peer, Instant now);
-  void OnInitiation(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
-                    Instant now);
-  void OnResponse(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
-                  Instant now);
-  void OnCookieReply(Output& out, std::span<const uint8_t> datagram, const Endpoint& from,
-                     Instant now);
-  void OnTimer(Output& out, Instant now);
-
-  PeerTable& peers() { return peers_; }
-  absl::flat_hash_set<uint64_t>& tags() { return tags_; }
-  const std::array<uint8_t, 32>& mac1_key() const { return mac1_key_; }
-
- private:
-  Environment& environment() { return *options_.environment; }
-  bool PassesLoadCheck(Output& out, std::span<const uint8_t> datagram, uint32_t sender_index,
-                       const Endpoint& from, Instant now);
-  void SendInitiation(Output& out, Peer& peer, Instant now);
-  void SendResponse(Output& out, Peer& peer, Responder& noise, const Offer& theirs,
-                    uint32_t receiver_index, const Endpoint& from, Instant now);
-  std::optional<InitiationPayload> CheckInitiation(Output& out, Peer& peer,
-                                                   const wire::Initiation& message,
-                                                   Responder& noise, const Endpoint& from,
-                                                   Instant now);
-  void FinishMessage(Output& out, Peer& peer, SentKind kind, std::vector<uint8_t> bytes,
-                     const Endpoint& to, Instant now);
-  void AbandonTry(Peer& peer);
-  void EndHandshake(Peer& peer);
-  Offer NewOffer(const Hash& hash);
-  uint64_t NewTag(const Hash& hash);
-  uint64_t NextTimestamp();
-  Key32 NewEphemeral();
-
-  Options options_;
-  const PublicKey own_static_;
-  const std::array<uint8_t, 32> mac1_key_;
-  CookieIssuer cookies_;
-  LoadLimiter load_;
-  Key32 boot_secret_;
-  PeerTable peers_;
-  absl::flat_hash_set<uint64_t> tags_;
-  int workers_ = 1;
-  uint8_t control_channels_ = 0;
-  uint8_t ciphers_ = kOffersChaCha20Poly1305;
-  uint64_t last_timestamp_ = 0;
-};
 
 // ------------------------------------------------------------------------------------------- peers
 
@@ -153,13 +59,54 @@ absl::Status HandshakeEngine::Impl::AddPeer(const NodeId& id, PeerOptions option
   peer->mac1_key = Mac1Key(options.static_public);
   peer->cookie_reply_key = CookieReplyKey(options.static_public);
   peer->static_static = *std::move(static_static);
-  peer->psk = CombinePsk(options_.cluster_psk, options.pair_psk);
+  peer->pair_psk = std::move(options.pair_psk);
+  peer->psks = PsksOf(*peer);
   peer->endpoint = options.endpoint;
   if (peers_.Add(std::move(peer)) == nullptr) {
     return absl::AlreadyExistsError(
         fmt::format("add peer {}: its id or static key belongs to a peer", id.ToString()));
   }
   return absl::OkStatus();
+}
+
+std::vector<Key32> HandshakeEngine::Impl::PsksOf(const Peer& peer) const {
+  std::vector<Key32> psks;
+  for (const ClusterSecret& secret : secrets_) {
+    psks.push_back(CombinePsk(secret.psk, peer.pair_psk));
+  }
+  return psks;
+}
+
+// What was sent and can still be answered was made with a secret that may not be ours any more.
+void HandshakeEngine::Impl::SetSecrets(std::vector<ClusterSecret> secrets) {
+  OMNI_CHECK(!secrets.empty());
+  secrets_ = std::move(secrets);
+  peers_.ForEach([this](Peer& peer) {
+    peer.psks = PsksOf(peer);
+    if (!peer.pending) return;
+    AbandonTry(peer);
+    peers_.SetDeadline(peer, Instant());  // as CallIfWanted()
+  });
+}
+
+std::optional<size_t> HandshakeEngine::Impl::IndexOf(const std::optional<SecretTag>& tag) const {
+  const auto found = std::ranges::find_if(
+      secrets_, [&](const ClusterSecret& secret) { return tag && secret.tag == *tag; });
+  if (found == secrets_.end()) return std::nullopt;
+  return static_cast<size_t>(found - secrets_.begin());
+}
+
+// For the next try. Who holds another secret than we think is reached by the one after it.
+size_t HandshakeEngine::Impl::SecretFor(const Peer& peer) const {
+  const size_t first = IndexOf(peer.holds).value_or(IndexOf(peer.present).value_or(0));
+  return (first + static_cast<size_t>(std::max(peer.tries, 1)) - 1) % secrets_.size();
+}
+
+// None while there is only one that nobody named.
+std::optional<SecretTag> HandshakeEngine::Impl::OwnTag() const {
+  const SecretTag& tag = secrets_.front().tag;
+  const bool is_set = std::ranges::any_of(tag, [](uint8_t byte) { return byte != 0; });
+  return is_set ? std::optional(tag) : std::nullopt;
 }
 
 void HandshakeEngine::Impl::RemovePeer(Peer& peer) {
@@ -169,18 +116,37 @@ void HandshakeEngine::Impl::RemovePeer(Peer& peer) {
 
 void HandshakeEngine::Impl::SetEndpoint(Peer& peer, const Endpoint& endpoint) {
   peer.endpoint = endpoint;
-  // Due at once: the caller's next OnTimer() starts what Initiate() could not. The clock's zero and
-  // not Instant::min(), so that callers can subtract.
-  if (peer.wanted) {
-    peers_.SetDeadline(peer, endpoint.is_set() ? std::optional(Instant()) : std::nullopt);
-  }
+  CallIfWanted(peer);
+}
+
+void HandshakeEngine::Impl::SetCandidates(Peer& peer, std::vector<Endpoint> candidates) {
+  peer.candidates = std::move(candidates);
+  CallIfWanted(peer);
+}
+
+void HandshakeEngine::Impl::SetRelay(Peer& peer, const Endpoint& relay) {
+  const bool is_new = relay.is_set() && peer.relay != relay;
+  peer.relay = relay;
+  CallIfWanted(peer);
+  if (!is_new || !peer.pending || peer.is_punch || peer.next_try) return;
+  // The try under way has had its time for the direct ways.
+  peer.next_try = peer.deadline;
+  peers_.SetDeadline(peer, Instant());
+}
+
+// Due at once: the caller's next OnTimer() starts what Initiate() could not. The clock's zero and
+// not Instant::min(), so that callers can subtract.
+void HandshakeEngine::Impl::CallIfWanted(Peer& peer) {
+  if (!peer.wanted) return;
+  peers_.SetDeadline(peer, peer.CanBeCalled() ? std::optional(Instant()) : std::nullopt);
 }
 
 // --------------------------------------------------------------------------------------- initiator
 
 void HandshakeEngine::Impl::Initiate(Output& out, Peer& peer, Instant now) {
+  if (std::exchange(peer.is_punch, false)) return RelayLater(peer, now);  // it is wanted now
   if (peer.started) return;
-  if (!peer.endpoint.is_set()) {
+  if (!peer.CanBeCalled()) {
     peer.wanted = true;
     return;
   }
@@ -195,11 +161,14 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   AbandonTry(peer);
   uint32_t jitter = 0;
   environment().Random({reinterpret_cast<uint8_t*>(&jitter), sizeof(jitter)});  // SAFETY: bytes
-  peers_.SetDeadline(peer,
-                     std::min(now + kRetryInterval + (jitter % kRetryJitterMs) * Duration(1ms),
-                              *peer.started + kGiveUpAfter));
+  const bool is_search = peer.tries == 0 && peer.Targets().size() > 1;
+  const Duration interval = is_search ? kSearchRetryInterval : kRetryInterval;
+  peers_.SetDeadline(peer, std::min(now + interval + (jitter % kRetryJitterMs) * Duration(1ms),
+                                    *peer.started + kGiveUpAfter));
   ++peer.tries;
-  if (!peer.endpoint.is_set()) return;
+  if (!peer.CanBeCalled()) return;
+  peer.last_sent = now;
+  out.calls.push_back({peer.id, peer.tries});
 
   auto noise = Initiator::BeginInitiation(AsBytes(kPrologue), own_static_, peer.static_public,
                                           peer.static_static, NewEphemeral());
@@ -207,8 +176,10 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   const Hash hash = noise->hash();
   InitiationPayload payload;
   payload.timestamp = NextTimestamp();
-  payload.proof = MembershipProof(peer.psk, hash);
+  const size_t secret = SecretFor(peer);
+  payload.proof = MembershipProof(peer.psks[secret], hash);
   payload.offer = NewOffer(hash);
+  payload.secret = OwnTag();
 
   wire::Initiation message{};
   message.type = kMessageInitiation;
@@ -216,8 +187,43 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   message.ephemeral = noise->ephemeral();
   message.encrypted_static = noise->encrypted_static();
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise->EncryptPayload(Encode(payload)));
-  peer.pending = Pending{*std::move(noise), payload.offer, now};
-  FinishMessage(out, peer, SentKind::kInitiation, ToBytes(message), peer.endpoint, now);
+  std::vector<uint8_t> bytes = FinishMessage(peer, SentKind::kInitiation, ToBytes(message), now);
+  // The same message everywhere: the peer takes the first one that arrives and its answer tells
+  // which way that was.
+  const std::vector<Endpoint> targets = peer.Targets();
+  for (const Endpoint& target : targets)
+    out.datagrams.push_back({target, bytes, peer.id, payload.offer.tag});
+  peer.pending = Pending{*std::move(noise), payload.offer, secret, now, std::move(bytes)};
+  if (peer.is_punch) return;
+  targets.empty() ? SendByRelay(out, peer) : RelayLater(peer, now);
+}
+
+void HandshakeEngine::Impl::RelayLater(Peer& peer, Instant now) {
+  if (!peer.relay.is_set()) return;
+  peer.next_try = peer.deadline;
+  peers_.SetDeadline(peer, std::min(now + kRelayDelay, *peer.deadline));
+}
+
+void HandshakeEngine::Impl::SendByRelay(Output& out, Peer& peer) {
+  if (!peer.relay.is_set() || !peer.pending) return;
+  out.datagrams.push_back({peer.relay, peer.pending->bytes, peer.id, peer.pending->offer.tag});
+}
+
+// What leaves now opens our NAT for what the peer sends; what comes of it besides is as good a
+// handshake as the peer's own. When messages of ours have just left, or an answer to the peer's,
+// that has been done already.
+void HandshakeEngine::Impl::Punch(Output& out, Peer& peer, Instant now) {
+  const auto is_recent = [&](const std::optional<Instant>& at) {
+    return at && now - *at < kMinPunchGap;
+  };
+  if (is_recent(peer.last_sent) || is_recent(peer.accepted_at) || peer.Targets().empty()) return;
+  if (!peer.started) {
+    peer.started = now;
+    peer.tries = 0;
+    peer.is_punch = true;
+  }
+  SendInitiation(out, peer, now);
+  out.calls.clear();  // the peer knows
 }
 
 void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> datagram,
@@ -232,8 +238,9 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
   if (!PassesLoadCheck(out, datagram, message->sender_index.value(), from, now)) return;
 
   const Pending& pending = *peer->pending;
-  const auto result = pending.state.ReadResponse(message->ephemeral, message->encrypted_payload,
-                                                 options_.static_private, peer->psk);
+  const auto result =
+      pending.state.ReadResponse(message->ephemeral, message->encrypted_payload,
+                                 options_.static_private, peer->psks[pending.secret]);
   if (!result) return Fail(out, FailureReason::kDecrypt, from);
   const auto payload = ParseResponsePayload(result->payload);
   if (!payload) return Fail(out, FailureReason::kMalformed, from, peer->id);
@@ -242,9 +249,10 @@ void HandshakeEngine::Impl::OnResponse(Output& out, std::span<const uint8_t> dat
       MakeSession(result->keys, Role::kInitiator, pending.offer, payload->offer);
   session.peer = peer->id;
   session.endpoint = from;
-  if (peer->tries == 1) session.rtt = now - pending.sent;
+  if (peer->tries == 1 && from != peer->relay) session.rtt = now - pending.sent;
   out.sessions.push_back(std::move(session));
 
+  if (payload->secret) peer->present = payload->secret;
   peer->endpoint = from;
   peer->pending.reset();  // before EndHandshake(): the tag now belongs to the session
   EndHandshake(*peer);
@@ -255,9 +263,14 @@ void HandshakeEngine::Impl::OnTimer(Output& out, Instant now) {
     peers_.SetDeadline(*peer, std::nullopt);
     if (!peer->started) {
       Initiate(out, *peer, now);
+    } else if (peer->is_punch) {
+      EndHandshake(*peer);  // nobody here waits for it
     } else if (now - *peer->started >= kGiveUpAfter) {
       EndHandshake(*peer);
       Fail(out, FailureReason::kTimeout, peer->endpoint, peer->id);
+    } else if (const auto next = std::exchange(peer->next_try, std::nullopt)) {
+      peers_.SetDeadline(*peer, *next);
+      SendByRelay(out, *peer);
     } else {
       SendInitiation(out, *peer, now);
     }
@@ -278,12 +291,17 @@ void HandshakeEngine::Impl::OnInitiation(Output& out, std::span<const uint8_t> d
                                          message->ephemeral, message->encrypted_static);
   if (!noise) return Fail(out, FailureReason::kDecrypt, from);
   Peer* peer = peers_.FindByStatic(noise->remote_static());
-  if (peer == nullptr) return Fail(out, FailureReason::kUnknownPeer, from);
-  const auto payload = CheckInitiation(out, *peer, *message, *noise, from, now);
-  if (!payload) return;
+  if (peer == nullptr) {
+    const bool refused = refused_.contains(noise->remote_static());
+    return Fail(out, refused ? FailureReason::kRevoked : FailureReason::kUnknownPeer, from);
+  }
+  const auto initiation = CheckInitiation(out, *peer, *message, *noise, from, now);
+  if (!initiation) return;
 
-  peer->newest_timestamp = payload->timestamp;
+  peer->newest_timestamp = initiation->payload.timestamp;
+  peer->newest_ephemeral = message->ephemeral;
   peer->accepted_at = now;
+  if (initiation->payload.secret) peer->present = initiation->payload.secret;
   // An initiation from elsewhere moves nothing that is known: it may be an old one, replayed to an
   // engine that has just started. The first packet on the session does, through SetEndpoint().
   if (!peer->endpoint.is_set()) peer->endpoint = from;
@@ -291,18 +309,18 @@ void HandshakeEngine::Impl::OnInitiation(Output& out, std::span<const uint8_t> d
     peer->wanted = false;
     peers_.SetDeadline(*peer, std::nullopt);
   }
-  SendResponse(out, *peer, *noise, payload->offer, message->sender_index.value(), from, now);
+  SendResponse(out, *peer, *noise, *initiation, message->sender_index.value(), from, now);
 }
 
-// Whether the initiation is authentic, made with our PSK, well-formed, new, and not too soon.
-std::optional<InitiationPayload> HandshakeEngine::Impl::CheckInitiation(
+// Whether the initiation is authentic, made with a PSK of ours, well-formed, new, and not too soon.
+std::optional<HandshakeEngine::Impl::Checked> HandshakeEngine::Impl::CheckInitiation(
     Output& out, Peer& peer, const wire::Initiation& message, Responder& noise,
     const Endpoint& from, Instant now) {
   const auto refuse = [&](FailureReason reason) {
     Fail(out, reason, from, peer.id);
     return std::nullopt;
   };
-  const Proof expected = MembershipProof(peer.psk, noise.hash());
+  const Hash hash = noise.hash();
   const auto plaintext = noise.ReadPayload(peer.static_static, message.encrypted_payload);
   if (!plaintext) {
     Fail(out, FailureReason::kDecrypt, from);  // anybody can claim a static key
@@ -310,24 +328,32 @@ std::optional<InitiationPayload> HandshakeEngine::Impl::CheckInitiation(
   }
   const auto payload = ParseInitiationPayload(*plaintext);
   if (!payload) return refuse(FailureReason::kMalformed);
-  if (sodium_memcmp(payload->proof.data(), expected.data(), expected.size()) != 0) {
-    return refuse(FailureReason::kAuthentication);
+  std::optional<size_t> secret;
+  for (size_t i = 0; i < peer.psks.size(); ++i) {
+    const Proof expected = MembershipProof(peer.psks[i], hash);
+    if (sodium_memcmp(payload->proof.data(), expected.data(), expected.size()) == 0) secret = i;
   }
-  if (payload->timestamp <= peer.newest_timestamp) return refuse(FailureReason::kReplay);
+  if (!secret) return refuse(FailureReason::kAuthentication);
+  if (payload->timestamp <= peer.newest_timestamp) {
+    // A peer sends one initiation to all addresses that we may have, and later by the relay.
+    const bool is_newest = message.ephemeral == peer.newest_ephemeral;
+    return refuse(is_newest ? FailureReason::kDuplicate : FailureReason::kReplay);
+  }
   if (peer.accepted_at && now - *peer.accepted_at < kMinInitiationGap) {
     return refuse(FailureReason::kTooFast);
   }
-  return payload;
+  return Checked{*payload, *secret};
 }
 
 void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noise,
-                                         const Offer& theirs, uint32_t receiver_index,
+                                         const Checked& initiation, uint32_t receiver_index,
                                          const Endpoint& from, Instant now) {
-  if (!noise.BeginResponse(NewEphemeral(), peer.psk)) {
+  if (!noise.BeginResponse(NewEphemeral(), peer.psks[initiation.secret])) {
     return Fail(out, FailureReason::kMalformed, from, peer.id);
   }
   ResponsePayload payload;
   payload.offer = NewOffer(noise.hash());
+  payload.secret = OwnTag();
 
   wire::Response message{};
   message.type = kMessageResponse;
@@ -337,11 +363,13 @@ void HandshakeEngine::Impl::SendResponse(Output& out, Peer& peer, Responder& noi
   message.encrypted_payload = ToArray<kSealedPayloadBytes>(noise.EncryptPayload(Encode(payload)));
   const TransportKeys keys = noise.Finish();
 
-  EstablishedSession session = MakeSession(keys, Role::kResponder, payload.offer, theirs);
+  EstablishedSession session =
+      MakeSession(keys, Role::kResponder, payload.offer, initiation.payload.offer);
   session.peer = peer.id;
   session.endpoint = from;
   out.sessions.push_back(std::move(session));
-  FinishMessage(out, peer, SentKind::kResponse, ToBytes(message), from, now);
+  out.datagrams.push_back(
+      {from, FinishMessage(peer, SentKind::kResponse, ToBytes(message), now), peer.id});
 }
 
 // ----------------------------------------------------------------------------------------- cookies
@@ -351,7 +379,8 @@ bool HandshakeEngine::Impl::PassesLoadCheck(Output& out, std::span<const uint8_t
                                             uint32_t sender_index, const Endpoint& from,
                                             Instant now) {
   if (load_.Take(now) || cookies_.Mac2IsValid(datagram, from, now)) return true;
-  out.datagrams.push_back({from, ToBytes(cookies_.MakeReply(datagram, sender_index, from, now))});
+  out.datagrams.push_back(
+      {from, ToBytes(cookies_.MakeReply(datagram, sender_index, from, now)), std::nullopt});
   return false;
 }
 
@@ -372,25 +401,26 @@ void HandshakeEngine::Impl::OnCookieReply(Output& out, std::span<const uint8_t> 
 
 // ----------------------------------------------------------------------------------------- helpers
 
-void HandshakeEngine::Impl::FinishMessage(Output& out, Peer& peer, SentKind kind,
-                                          std::vector<uint8_t> bytes, const Endpoint& to,
-                                          Instant now) {
+std::vector<uint8_t> HandshakeEngine::Impl::FinishMessage(Peer& peer, SentKind kind,
+                                                          std::vector<uint8_t> bytes, Instant now) {
   std::optional<Mac> cookie;
   if (peer.cookie && now - peer.cookie->received < kCookieLifetime) cookie = peer.cookie->value;
   peer.sent_of(kind)->mac1 = FillMacs(bytes, peer.mac1_key, cookie);
-  out.datagrams.push_back({to, std::move(bytes)});
+  return bytes;
 }
 
 // Erases the latest try's keys, index and tag.
 void HandshakeEngine::Impl::AbandonTry(Peer& peer) {
   if (peer.pending) tags_.erase(peer.pending->offer.tag);
   peer.pending.reset();
+  peer.next_try.reset();
   peers_.ForgetSent(peer, SentKind::kInitiation);
 }
 
 void HandshakeEngine::Impl::EndHandshake(Peer& peer) {
   AbandonTry(peer);
   peer.started.reset();
+  peer.is_punch = false;
   peers_.SetDeadline(peer, std::nullopt);
 }
 
@@ -418,75 +448,5 @@ Key32 HandshakeEngine::Impl::NewEphemeral() {
   environment().Random({key.mutable_data(), key.size()});
   return key;
 }
-
-// ------------------------------------------------------------------------------------ public faces
-
-HandshakeEngine::HandshakeEngine(Options options)
-    : impl_(std::make_unique<Impl>(std::move(options))) {}
-HandshakeEngine::~HandshakeEngine() = default;
-
-absl::Status HandshakeEngine::AddPeer(const NodeId& id, PeerOptions options) {
-  return impl_->AddPeer(id, std::move(options));
-}
-
-void HandshakeEngine::RemovePeer(const NodeId& id) {
-  if (Peer* peer = impl_->peers().Find(id)) impl_->RemovePeer(*peer);
-}
-
-void HandshakeEngine::SetEndpoint(const NodeId& id, const Endpoint& endpoint) {
-  if (Peer* peer = impl_->peers().Find(id)) impl_->SetEndpoint(*peer, endpoint);
-}
-
-void HandshakeEngine::SetWorkers(int workers) { impl_->SetWorkers(workers); }
-
-void HandshakeEngine::SetControlChannels(int channels) { impl_->SetControlChannels(channels); }
-
-void HandshakeEngine::SetCiphers(std::span<const Cipher> ciphers) { impl_->SetCiphers(ciphers); }
-
-Output HandshakeEngine::Initiate(const NodeId& id, Instant now) {
-  Output out;
-  if (Peer* peer = impl_->peers().Find(id)) impl_->Initiate(out, *peer, now);
-  return out;
-}
-
-Output HandshakeEngine::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from,
-                                   Instant now) {
-  Output out;
-  switch (datagram.empty() ? 0 : datagram[0]) {
-    case kMessageInitiation:
-      impl_->OnInitiation(out, datagram, from, now);
-      break;
-    case kMessageResponse:
-      impl_->OnResponse(out, datagram, from, now);
-      break;
-    case kMessageCookieReply:
-      impl_->OnCookieReply(out, datagram, from, now);
-      break;
-    default:
-      Fail(out, FailureReason::kMalformed, from);
-  }
-  return out;
-}
-
-Output HandshakeEngine::OnTimer(Instant now) {
-  Output out;
-  impl_->OnTimer(out, now);
-  return out;
-}
-
-std::optional<Instant> HandshakeEngine::NextDeadline() const {
-  return impl_->peers().NextDeadline();
-}
-
-bool HandshakeEngine::IsConnecting(const NodeId& id) const {
-  const Peer* peer = impl_->peers().Find(id);
-  return peer != nullptr && peer->started.has_value();
-}
-
-void HandshakeEngine::ReserveTag(uint64_t tag) { impl_->tags().insert(tag); }
-void HandshakeEngine::ReleaseTag(uint64_t tag) { impl_->tags().erase(tag); }
-size_t HandshakeEngine::reserved_tags() const { return impl_->tags().size(); }
-
-std::array<uint8_t, 32> HandshakeEngine::mac1_key() const { return impl_->mac1_key(); }
 
 }  // namespace omni::noise

@@ -65,6 +65,10 @@ struct EstablishedSession {
 struct Datagram {
   Endpoint to;
   std::vector<uint8_t> bytes;
+  std::optional<NodeId> peer;  // whom it is for; unset: a cookie reply
+  // Of an initiation: the tag of the channels that it offers, which its answer may be used on as
+  // soon as it is made; else 0.
+  uint64_t tag = 0;
 };
 
 enum class FailureReason : uint8_t {
@@ -74,9 +78,11 @@ enum class FailureReason : uint8_t {
   kDecrypt,         // does not decrypt: forged, or made for another key
   kAuthentication,  // the peer's cluster secret or pair PSK differs from ours
   kReplay,          // timestamp not newer than the newest seen
+  kDuplicate,       // the newest accepted initiation once more, as when it came by several ways
   kTooFast,         // initiations of one peer faster than allowed
   kUnexpected,      // an answer nobody asked for
   kTimeout,         // gave up after retrying for 90 s
+  kRevoked,         // claims a static key that is refused whatever it says
 };
 // "authentication fails: the peer's cluster secret or pair PSK differs from ours"
 std::string Describe(FailureReason reason);
@@ -87,10 +93,25 @@ struct Failure {
   Endpoint from;
 };
 
+// Initiations to a peer are among the datagrams. NATs on its side may keep them out until the peer
+// sends something itself: who can tell it so should.
+struct Call {
+  NodeId peer;
+  int tries = 1;  // of this handshake, so far
+};
+
 struct Output {
   std::vector<EstablishedSession> sessions;
+  std::vector<Call> calls;
   std::vector<Datagram> datagrams;
   std::vector<Failure> failures;
+};
+
+// Names a cluster secret to those who have it: the first bytes of the cluster id.
+using SecretTag = std::array<uint8_t, 8>;
+struct ClusterSecret {
+  Key32 psk;
+  SecretTag tag{};
 };
 
 struct PeerOptions {
@@ -115,9 +136,30 @@ class HandshakeEngine {
   // ALREADY_EXISTS: the id or the static key belongs to a peer. INVALID_ARGUMENT: the static key is
   // our own, or no sound one.
   absl::Status AddPeer(const NodeId& id, PeerOptions options);
+  // The cluster secrets that this node holds, the present one first; instead of `cluster_psk`.
+  // Initiations of others may use any of them. Sessions stay; tries under way begin anew. LIMIT:
+  // two, a former or a next one beside the present.
+  void SetSecrets(std::vector<ClusterSecret> secrets);
+  // What the peer is known to hold besides what it says in handshakes; one that is not ours is
+  // never used. Without either, tries go by turns through all that we hold.
+  void SetPeerSecret(const NodeId& id, const SecretTag& tag);
+  // Of the peer's present secret, as its last handshake said.
+  std::optional<SecretTag> SecretOf(const NodeId& id) const;
   // Forgets the peer and what is under way with it.
   void RemovePeer(const NodeId& id);
+  // Whoever has this static key gets no answer, and a failure of its own kind. No peer's.
+  void Refuse(const std::array<uint8_t, 32>& static_public);
+  void RefuseNobody();
   void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
+  // Where the peer may be, besides its endpoint: each try of a handshake goes everywhere at once,
+  // and the authentic answer tells where the peer is. LIMIT: sixteen are used.
+  void SetCandidates(const NodeId& id, std::vector<Endpoint> candidates);
+  // Where something stands that passes messages on to the peer, which then come from there as well;
+  // unset: nothing does. Used at once where no other address is known, and else when those have
+  // not answered within a quarter of a second.
+  void SetRelay(const NodeId& id, const Endpoint& relay);
+  // Whether there is any address to send to.
+  bool CanCall(const NodeId& id) const;
   // The dataplane may have restarted with another number of workers.
   void SetWorkers(int workers);
   // Whether our dataplane receives on control channels: 0 or 1.
@@ -126,9 +168,15 @@ class HandshakeEngine {
   // unless both sides offer AES-256-GCM.
   void SetCiphers(std::span<const Cipher> ciphers);
 
-  // Starts a handshake unless one is under way. Without an endpoint nothing happens until
-  // SetEndpoint(), after which NextDeadline() is due at once.
+  // Starts a handshake unless one is under way. Without an address nothing happens until
+  // SetEndpoint() or SetCandidates(), after which NextDeadline() is due at once.
   Output Initiate(const NodeId& id, Instant now);
+  // The peer is calling us, and its messages may wait before our NAT: sends initiations everywhere,
+  // at most once a second. Who says so may lie: nothing is repeated, and no failure reported.
+  Output Punch(const NodeId& id, Instant now);
+  // A session with the peer is in use on both sides, whoever began it: what is under way besides
+  // ends.
+  void OnConfirmed(const NodeId& id);
   // A control datagram of type 5, 6 or 7 from the network; hostile until proven otherwise.
   Output OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from, Instant now);
   Output OnTimer(Instant now);
@@ -144,6 +192,8 @@ class HandshakeEngine {
   size_t reserved_tags() const;
   // The tag inside a channel id.
   static uint64_t TagOf(uint64_t channel_id) { return channel_id >> 16; }
+  // All channels that a session with this tag may have.
+  static std::vector<uint64_t> ChannelsOf(uint64_t tag);
 
   // Key under which messages to us carry mac1, for the dataplane.
   std::array<uint8_t, 32> mac1_key() const;

@@ -176,7 +176,7 @@ TEST_F(EngineTest, AReplayIsSilent) {
   const auto initiation = InitiationFromA();
   const auto response = b_.engine.OnDatagram(initiation, a_.endpoint, kStart).datagrams.at(0).bytes;
   const auto again = b_.engine.OnDatagram(initiation, stranger_, kStart + 1s);
-  EXPECT_EQ(Reasons(again), Only{FailureReason::kReplay});
+  EXPECT_EQ(Reasons(again), Only{FailureReason::kDuplicate});
   EXPECT_EQ(again.failures[0].peer, a_.id);
   EXPECT_TRUE(again.datagrams.empty() && again.sessions.empty());
 
@@ -275,6 +275,28 @@ TEST_F(EngineTest, RetriesWithFreshMessagesAndGivesUp) {
   EXPECT_EQ(a_.engine.NextDeadline(), std::nullopt);
   EXPECT_FALSE(a_.engine.IsConnecting(b_.id));
   EXPECT_EQ(a_.engine.Initiate(b_.id, now).datagrams.size(), 1U) << "starts afresh";
+}
+
+TEST_F(EngineTest, LooksAgainSoonForAPeerThatMayBeInSeveralPlaces) {
+  a_.engine.SetCandidates(b_.id, {*Endpoint::Parse("198.51.100.9:1")});
+  EXPECT_EQ(a_.engine.Initiate(b_.id, kStart).datagrams.size(), 2U);
+  const Instant second = *a_.engine.NextDeadline();
+  EXPECT_GE(second - kStart, 1s);
+  EXPECT_LE(second - kStart, 1333ms);
+  const auto out = a_.engine.OnTimer(second);
+  EXPECT_EQ(out.datagrams.size(), 2U);
+  ASSERT_EQ(out.calls.size(), 1U);
+  EXPECT_EQ(out.calls[0].tries, 2);
+  EXPECT_GE(*a_.engine.NextDeadline() - second, 5s);
+}
+
+TEST_F(EngineTest, AConfirmedSessionEndsWhatIsUnderWay) {
+  a_.engine.Initiate(b_.id, kStart);
+  EXPECT_TRUE(a_.engine.IsConnecting(b_.id));
+  a_.engine.OnConfirmed(b_.id);
+  EXPECT_FALSE(a_.engine.IsConnecting(b_.id));
+  EXPECT_EQ(a_.engine.NextDeadline(), std::nullopt);
+  EXPECT_EQ(a_.engine.reserved_tags(), 0U);
 }
 
 TEST_F(EngineTest, TimestampsGrowWhenTheClockJumpsBack) {
@@ -429,6 +451,15 @@ TEST_F(EngineTest, ARemovedPeerIsAStranger) {
   EXPECT_EQ(Reasons(a_.engine.OnDatagram(bytes, b_.endpoint, kStart)),
             Only{FailureReason::kUnknownPeer});
   EXPECT_TRUE(a_.Know(b_).ok());
+}
+
+TEST_F(EngineTest, ARefusedKeyIsSilentAndCountedApart) {
+  a_.engine.RemovePeer(b_.id);
+  a_.engine.Refuse(b_.public_key);
+  const auto bytes = b_.engine.Initiate(a_.id, kStart).datagrams.at(0).bytes;
+  const Output out = a_.engine.OnDatagram(bytes, b_.endpoint, kStart);
+  EXPECT_TRUE(out.datagrams.empty() && out.sessions.empty());
+  EXPECT_EQ(Reasons(out), Only{FailureReason::kRevoked});
 }
 
 TEST_F(EngineTest, RefusesAPeerThatCannotBeOne) {

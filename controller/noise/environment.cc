@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sodium.h>
 
-#include <ctime>
-
 #include "common/status.h"
 #include "controller/noise/engine.h"
 
@@ -13,11 +11,7 @@ class LibsodiumEnvironment : public Environment {
  public:
   LibsodiumEnvironment() { OMNI_CHECK(sodium_init() >= 0); }
   void Random(std::span<uint8_t> out) override { randombytes_buf(out.data(), out.size()); }
-  uint64_t WallNanos() override {
-    timespec ts{};
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return static_cast<uint64_t>(ts.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(ts.tv_nsec);
-  }
+  uint64_t WallNanos() override { return omni::WallNanos(); }
 };
 
 }  // namespace

@@ -17,12 +17,16 @@ std::string Describe(FailureReason reason) {
       return "authentication fails: the peer's cluster secret or pair PSK differs from ours";
     case FailureReason::kReplay:
       return "the initiation is a replay, or the peer's clock was set back";
+    case FailureReason::kDuplicate:
+      return "the newest initiation once more";
     case FailureReason::kTooFast:
       return "the peer sends initiations too fast";
     case FailureReason::kUnexpected:
       return "an answer to nothing that was sent";
     case FailureReason::kTimeout:
       return "no answer for 90 s";
+    case FailureReason::kRevoked:
+      return "the sender is revoked";
   }
   return "unknown";
 }

@@ -18,9 +18,10 @@ enum ItemType : uint8_t {
   kCiphers = 4,
   kMembershipProof = 5,
   kControlChannels = 6,
+  kSecretTag = 7,
 };
-constexpr size_t kKnownTypes = 7;
-constexpr std::array<size_t, kKnownTypes> kLengths = {0, 8, 6, 1, 1, 16, 1};
+constexpr size_t kKnownTypes = 8;
+constexpr std::array<size_t, kKnownTypes> kLengths = {0, 8, 6, 1, 1, 16, 1, 8};
 
 class Writer {
  public:
@@ -73,6 +74,13 @@ std::optional<Items> Split(std::span<const uint8_t> bytes) {
   return items;
 }
 
+std::optional<SecretTag> SecretOf(const Items& items) {
+  if (!items.Has(kSecretTag)) return std::nullopt;
+  SecretTag tag{};
+  std::ranges::copy(items.values[kSecretTag], tag.begin());
+  return tag;
+}
+
 std::optional<Offer> OfferOf(const Items& items) {
   if (!items.Has(kSessionTag) || !items.Has(kWorkers) || !items.Has(kCiphers)) return std::nullopt;
   Offer offer;
@@ -99,12 +107,14 @@ PayloadBytes Encode(const InitiationPayload& payload) {
   writer.Item(kTimestamp, raw);
   writer.OfferItems(payload.offer);
   writer.Item(kMembershipProof, payload.proof);
+  if (payload.secret) writer.Item(kSecretTag, *payload.secret);
   return writer.bytes();
 }
 
 PayloadBytes Encode(const ResponsePayload& payload) {
   Writer writer;
   writer.OfferItems(payload.offer);
+  if (payload.secret) writer.Item(kSecretTag, *payload.secret);
   return writer.bytes();
 }
 
@@ -115,6 +125,7 @@ std::optional<InitiationPayload> ParseInitiationPayload(std::span<const uint8_t>
   if (!offer) return std::nullopt;
   InitiationPayload payload;
   payload.offer = *offer;
+  payload.secret = SecretOf(*items);
   Be64 timestamp;
   std::memcpy(&timestamp, items->values[kTimestamp].data(), sizeof(timestamp));
   payload.timestamp = timestamp.value();
@@ -129,7 +140,7 @@ std::optional<ResponsePayload> ParseResponsePayload(std::span<const uint8_t> byt
   if (!items || items->Has(kTimestamp) || items->Has(kMembershipProof)) return std::nullopt;
   const auto offer = OfferOf(*items);
   if (!offer) return std::nullopt;
-  return ResponsePayload{*offer};
+  return ResponsePayload{*offer, SecretOf(*items)};
 }
 
 }  // namespace omni::noise

@@ -11,6 +11,7 @@
 //                 bit 1 AES-256-GCM; others mean nothing yet
 //   5     16      membership proof                               initiation
 //   6     1       control channels that receive, 0-1; 0 if absent both
+//   7     8       tag of the sender's present cluster secret      both
 #pragma once
 
 #include <array>
@@ -20,6 +21,7 @@
 
 #include "common/cipher.h"
 #include "common/wire.h"
+#include "controller/noise/engine.h"
 
 namespace omni::noise {
 
@@ -47,11 +49,13 @@ struct InitiationPayload {
   uint64_t timestamp = 0;
   Proof proof{};
   Offer offer;
+  std::optional<SecretTag> secret;
   friend bool operator==(const InitiationPayload&, const InitiationPayload&) = default;
 };
 
 struct ResponsePayload {
   Offer offer;
+  std::optional<SecretTag> secret;
   friend bool operator==(const ResponsePayload&, const ResponsePayload&) = default;
 };
 

@@ -4,12 +4,14 @@
 // most one initiation and one response that can still be answered.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "controller/noise/cookies.h"
@@ -32,8 +34,10 @@ struct SentMessage {
 // An initiation under way: the latest try.
 struct Pending {
   Initiator state;
-  Offer offer;  // ours
+  Offer offer;        // ours
+  size_t secret = 0;  // which of ours it was made with
   Instant sent;
+  std::vector<uint8_t> bytes;
 };
 
 struct HeldCookie {
@@ -47,19 +51,43 @@ struct Peer {
   std::array<uint8_t, 32> mac1_key{};
   std::array<uint8_t, 32> cookie_reply_key{};
   Key32 static_static;
-  Key32 psk;
+  std::optional<Key32> pair_psk;
+  std::vector<Key32> psks;           // one for each cluster secret that we hold
+  std::optional<SecretTag> holds;    // from elsewhere: a secret that the peer has
+  std::optional<SecretTag> present;  // the one that it uses, as its last handshake said
   Endpoint endpoint;
+  std::vector<Endpoint> candidates;
+  Endpoint relay;
 
   uint64_t newest_timestamp = 0;       // of an accepted initiation
+  PublicKey newest_ephemeral{};        // of the same
   std::optional<Instant> accepted_at;  // the latest one
   bool wanted = false;                 // Initiate() was called while there was no endpoint
   std::optional<Instant> started;      // first try of the handshake under way
   int tries = 0;
+  bool is_punch = false;             // begun by Punch() alone: not repeated
+  std::optional<Instant> last_sent;  // an initiation
   std::optional<Pending> pending;
+  // The try under way goes by the relay as well at `deadline`, and the next one begins then.
+  std::optional<Instant> next_try;
   std::array<std::optional<SentMessage>, 2> sent;  // by SentKind
   std::optional<HeldCookie> cookie;
   std::optional<Instant> deadline;  // mirrored in PeerTable's order
 
+  // Where to send an initiation directly, none twice: the endpoint first.
+  std::vector<Endpoint> Targets() const {
+    // LIMIT: as many as a node record holds: a hostile one must not make us flood strangers.
+    constexpr size_t kMaxTargets = 17;
+    std::vector<Endpoint> targets;
+    if (endpoint.is_set() && endpoint != relay) targets.push_back(endpoint);
+    for (const Endpoint& candidate : candidates) {
+      const bool known = candidate == relay ||
+                         std::find(targets.begin(), targets.end(), candidate) != targets.end();
+      if (!known && targets.size() < kMaxTargets) targets.push_back(candidate);
+    }
+    return targets;
+  }
+  bool CanBeCalled() const { return relay.is_set() || !Targets().empty(); }
   std::optional<SentMessage>& sent_of(SentKind kind) { return sent[static_cast<size_t>(kind)]; }
 };
 
@@ -97,6 +125,11 @@ class PeerTable {
   Indexed FindByIndex(uint32_t index) const {
     const auto it = by_index_.find(index);
     return it == by_index_.end() ? Indexed{} : it->second;
+  }
+
+  template <typename Action>
+  void ForEach(Action action) {
+    for (auto& [id, peer] : peers_) action(*peer);
   }
 
   // A random index that no message under way has; replaces the peer's former one of that kind.

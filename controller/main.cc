@@ -24,7 +24,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
-#include "absl/cleanup/cleanup.h"
+#include "common/identity/cluster.h"
 #include "common/identity/identity.h"
 #include "common/log.h"
 #include "common/privileges.h"
@@ -33,6 +33,7 @@
 #include "controller/api/control_service.h"
 #include "controller/config/config.h"
 #include "controller/core/controller.h"
+#include "controller/core/handshake_clock.h"
 #include "controller/dataplane_client/grpc_client.h"
 #include "controller/metrics/metrics.h"
 #include "controller/noise/engine.h"
@@ -59,7 +60,7 @@ struct Arguments {
 struct Files {
   Config config;
   Identity identity;
-  Key32 cluster_psk;
+  ClusterKeyring cluster;
 };
 
 absl::StatusOr<Files> ReadFiles(const std::string& path) {
@@ -67,10 +68,8 @@ absl::StatusOr<Files> ReadFiles(const std::string& path) {
   RETURN_IF_ERROR(ReadPairSecrets(config));
   ASSIGN_OR_RETURN(Identity identity, Identity::Load(config.identity_dir));
   RETURN_IF_ERROR(CheckAgainstIdentity(config, identity.node_id()));
-  ASSIGN_OR_RETURN(std::string secret, ReadClusterSecret(config));
-  const absl::Cleanup erase = [&secret] { sodium_memzero(secret.data(), secret.size()); };
-  ASSIGN_OR_RETURN(Key32 psk, DeriveClusterPsk(secret));
-  return Files{std::move(config), std::move(identity), std::move(psk)};
+  ASSIGN_OR_RETURN(ClusterKeyring cluster, ReadClusterSecrets(config));
+  return Files{std::move(config), std::move(identity), std::move(cluster)};
 }
 
 int CheckConfig(const std::string& path) {
@@ -143,14 +142,17 @@ void WatchSignals(asio::signal_set& signals, Controller& controller, Stop stop) 
 absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
   asio::io_context loop(1);
   GrpcDataplaneClient dataplane(loop, files.config.dataplane_socket);
-  const std::unique_ptr<noise::Environment> environment = noise::SystemEnvironment();
+  HandshakeClock environment(files.config.state_dir + "/handshake-clock",
+                             noise::SystemEnvironment());
   Controller controller(loop, dataplane,
                         {.config = std::move(files.config),
                          .self = files.identity.public_key(),
                          .engine = {.static_private = files.identity.static_private().Clone(),
-                                    .cluster_psk = std::move(files.cluster_psk),
-                                    .workers = 1,  // until the dataplane says how many
-                                    .environment = environment.get()}});
+                                    .cluster_psk = {},  // `cluster` has it
+                                    .workers = 1,       // until the dataplane says how many
+                                    .environment = &environment},
+                         .identity = &files.identity,
+                         .cluster = std::move(files.cluster)});
   RETURN_IF_ERROR(controller.LoadPeers());
   std::unique_ptr<MetricsServer> metrics;
   if (!controller.config().metrics_listen.empty()) {
@@ -167,6 +169,7 @@ absl::Status Serve(Files files, UnixListener listener, AllowedCallers callers) {
   WatchSignals(signals, controller, [&] {
     spdlog::info("stopping; sessions carry on in the dataplane");
     sd_notify(0, "STOPPING=1");
+    controller.Stop();
     stopper = std::thread([&] {
       server->Stop();
       metrics.reset();

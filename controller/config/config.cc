@@ -9,7 +9,7 @@
 #include "common/encoding.h"
 #include "common/file.h"
 #include "common/status.h"
-#include "controller/config/table_reader.h"
+#include "common/toml/table_reader.h"
 
 namespace omni {
 namespace {
@@ -61,6 +61,29 @@ bool operator==(const PeerSpec& a, const PeerSpec& b) {
          a.psk == b.psk && a.keepalive_s == b.keepalive_s;
 }
 
+std::optional<HostPort> HostPort::Parse(std::string_view text) {
+  if (const auto endpoint = Endpoint::Parse(text)) {
+    return HostPort{.host = endpoint->address.ToString(), .port = endpoint->port};
+  }
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  // An address with another port: only to have the port read and the whole checked.
+  const auto port = Endpoint::Parse(fmt::format("192.0.2.1:{}", text.substr(colon + 1)));
+  const std::string_view host = text.substr(0, colon);
+  // LIMIT: RFC 1035 section 2.3.4.
+  const bool is_name = !host.empty() && host.size() <= 253 && std::ranges::all_of(host, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
+  });
+  if (!port || !is_name) return std::nullopt;
+  return HostPort{.host = std::string(host), .port = port->port};
+}
+
+std::string HostPort::ToString() const {
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
+}
+
 std::string CheckPeerName(std::string_view name) {
   const bool known = std::ranges::all_of(
       name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
@@ -108,22 +131,37 @@ absl::Status ReadPairSecrets(Config& config) {
   return problems.ToStatus();
 }
 
-absl::StatusOr<std::string> ReadClusterSecret(const Config& config) {
+absl::StatusOr<ClusterKeyring> ReadClusterSecrets(const Config& config,
+                                                  const ClusterKeyring* former) {
   Problems problems(config.file);
-  const int line = LineOf(config, "node.cluster_secret_file");
-  auto content = ReadFile(config.cluster_secret_file, kMaxSecretBytes, FileAccess::kOwnerOnly);
-  if (!content.ok()) {
-    problems.Add(line, "node.cluster_secret_file", Message(content.status()));
-    return problems.ToStatus();
+  std::vector<std::string> secrets;
+  const absl::Cleanup erase = [&secrets] {
+    for (std::string& secret : secrets) sodium_memzero(secret.data(), secret.size());
+  };
+  const auto read = [&](const char* key, const std::string& file) {
+    auto content = ReadFile(file, kMaxSecretBytes, FileAccess::kOwnerOnly);
+    if (!content.ok()) {
+      problems.Add(LineOf(config, key), key, Message(content.status()));
+      return;
+    }
+    content->resize(WithoutNewline(*content).size());
+    if (content->size() < kMinClusterSecretBytes) {
+      problems.Add(LineOf(config, key), key,
+                   fmt::format("{} holds {} bytes; a cluster secret has at least {}", file,
+                               content->size(), kMinClusterSecretBytes));
+    }
+    secrets.push_back(*std::move(content));
+  };
+  read("node.cluster_secret_file", config.cluster_secret_file);
+  if (!config.accepted_secret_file.empty()) {
+    read("node.accepted_secret_file", config.accepted_secret_file);
   }
-  content->resize(WithoutNewline(*content).size());
-  if (content->size() < kMinClusterSecretBytes) {
-    problems.Add(line, "node.cluster_secret_file",
-                 fmt::format("{} holds {} bytes; a cluster secret has at least {}",
-                             config.cluster_secret_file, content->size(), kMinClusterSecretBytes));
-    return problems.ToStatus();
-  }
-  return content;
+  RETURN_IF_ERROR(problems.ToStatus());
+  auto keyring = ClusterKeyring::Make(secrets, former);
+  if (keyring.ok()) return keyring;
+  problems.Add(LineOf(config, "node.accepted_secret_file"), "node.accepted_secret_file",
+               Message(keyring.status()));
+  return problems.ToStatus();
 }
 
 absl::Status CheckAgainstIdentity(const Config& config, const NodeId& self) {
@@ -146,12 +184,23 @@ absl::Status CheckReloadable(const Config& running, const Config& wanted) {
     }
   };
   check("node.identity_dir", running.identity_dir, wanted.identity_dir);
-  check("node.cluster_secret_file", running.cluster_secret_file, wanted.cluster_secret_file);
+  if (running.auto_addresses != wanted.auto_addresses) {
+    problems.Add(LineOf(wanted, "node.addresses"), "node.addresses",
+                 "cannot change to or from \"auto\" at run time: restart");
+  }
   check("node.state_dir", running.state_dir, wanted.state_dir);
   check("dataplane.socket", running.dataplane_socket, wanted.dataplane_socket);
   check("api.socket", running.api_socket, wanted.api_socket);
   check("api.group", running.api_group, wanted.api_group);
   check("metrics.listen", running.metrics_listen, wanted.metrics_listen);
+  if (running.nucleus != wanted.nucleus) {
+    problems.Add(LineOf(wanted, "nucleus.addresses"), "nucleus",
+                 "cannot change at run time: restart");
+  }
+  if (running.WantsBeacons() != wanted.WantsBeacons()) {
+    problems.Add(LineOf(wanted, "discovery.beacons"), "discovery.beacons",
+                 "cannot change at run time: restart");
+  }
   return problems.ToStatus();
 }
 

@@ -15,8 +15,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/identity/cluster.h"
 #include "common/identity/identity.h"
 #include "common/ip.h"
+#include "common/paths.h"
+#include "common/relay/relay.h"
 #include "common/secret.h"
 
 namespace omni {
@@ -55,14 +58,50 @@ struct SessionConfig {
   friend bool operator==(const SessionConfig&, const SessionConfig&) = default;
 };
 
+// A name or address and a port, as people write it.
+struct HostPort {
+  std::string host;
+  uint16_t port = 0;
+  // "nucleus.example.org:51900", "192.0.2.1:51900", "[2001:db8::1]:51900".
+  static std::optional<HostPort> Parse(std::string_view text);
+  std::string ToString() const;
+  friend bool operator==(const HostPort&, const HostPort&) = default;
+};
+
+// How this node finds others, and they it. Without addresses: not at all.
+struct DiscoveryConfig {
+  std::vector<HostPort> addresses;
+  std::optional<NodeId> id;             // of the Nucleus; unset: whoever has the cluster key
+  std::vector<IpPrefix> routes;         // networks behind this node
+  std::vector<IpPrefix> accept_routes;  // of others, what lies in one of these
+  bool port_mapping = true;             // ask the router for a port
+  bool port_search = false;             // try the ports of hard NATs
+  friend bool operator==(const DiscoveryConfig&, const DiscoveryConfig&) = default;
+};
+
+// Whether this node passes on what its peers cannot send each other, and how much of it.
+struct RelayConfig {
+  bool for_peers = false;
+  // LIMIT: some video of a few robots; a node has other things to do than a Nucleus.
+  RelayLimits limits{.pair_bytes_per_s = 6'250'000, .total_bytes_per_s = 25'000'000};
+  friend bool operator==(const RelayConfig&, const RelayConfig&) = default;
+};
+
 struct Config {
   std::string file;
+
+  // Whether the node says on its links that it is there, and hears others: as configured, else
+  // where there is a Nucleus. A node whose peers all stand in its configuration has said whom it
+  // talks to.
+  bool WantsBeacons() const { return beacons.value_or(!nucleus.addresses.empty()); }
 
   std::string name;
   std::string identity_dir = "/var/lib/omni/identity";
   std::string cluster_secret_file;
+  std::string accepted_secret_file;  // of one more secret; empty: none
   std::vector<InterfaceAddress> addresses;
-  uint32_t mtu = 0;  // of the TUN; 0: the dataplane chooses
+  bool auto_addresses = false;  // the Nucleus gives them: `addresses` is what it gave
+  uint32_t mtu = 0;             // of the TUN; 0: the dataplane chooses
   std::string state_dir = "/var/lib/omni";
 
   std::string dataplane_socket = "/run/omni-dataplane/dataplane.sock";
@@ -71,6 +110,10 @@ struct Config {
   std::string metrics_listen = "127.0.0.1:9477";  // empty: off
   std::string log_level = "info";
   SessionConfig session;
+  DiscoveryConfig nucleus;
+  std::optional<bool> beacons;
+  RelayConfig relay;
+  PathWishes paths;  // of packets; unset: as the dataplane was started
   std::vector<PeerConfig> peers;
 
   std::map<std::string, int> lines;  // of keys that later checks may find wrong
@@ -86,8 +129,10 @@ absl::StatusOr<Config> LoadConfig(const std::string& file);
 
 // Fills PeerSpec::psk of each peer from its psk_file.
 absl::Status ReadPairSecrets(Config& config);
-// The content of cluster_secret_file without its trailing newline.
-absl::StatusOr<std::string> ReadClusterSecret(const Config& config);
+// What cluster_secret_file and accepted_secret_file hold, without their trailing newlines, as keys;
+// `former` as of ClusterKeyring::Make().
+absl::StatusOr<ClusterKeyring> ReadClusterSecrets(const Config& config,
+                                                  const ClusterKeyring* former = nullptr);
 // An error for each peer that is this very node.
 absl::Status CheckAgainstIdentity(const Config& config, const NodeId& self);
 

@@ -84,7 +84,8 @@ TEST_F(ConfigTest, ReadsEveryKey) {
           "mtu = 1280\nidentity_dir = \"/i\"\nstate_dir = \"/s\"\n[dataplane]\nsocket = \"/d\"\n"
           "[api]\nsocket = \"/a\"\ngroup = \"adm\"\n[metrics]\nlisten = \"\"\n[log]\nlevel = "
           "\"debug\"\n[session]\nrekey_after_s = 5\nreject_after_s = 15\ncipher = "
-          "\"aes-256-gcm\"\n" +
+          "\"aes-256-gcm\"\n[paths]\npath = \"afxdp,eth1=socket\"\nxdp = \"native\"\n"
+          "in_kernel = \"off\"\nin_kernel_threshold = 0\npolling = \"busy\"\n" +
           PeerText("b", KeyB(), "10.77.0.2/32") +
           "endpoint = \"[2001:db8::7]:51900\"\npsk_file = \"/p\"\nkeepalive = 25\n",
       "c.toml");
@@ -96,6 +97,11 @@ TEST_F(ConfigTest, ReadsEveryKey) {
   EXPECT_EQ(config->log_level, "debug");
   EXPECT_EQ(config->session.rekey_after, std::chrono::seconds(5));
   EXPECT_EQ(config->session.cipher, CipherPolicy::kAes256Gcm);
+  EXPECT_EQ(ToText(*config->paths.path), "afxdp,eth1=socket");
+  EXPECT_EQ(ToText(*config->paths.xdp), "native");
+  EXPECT_EQ(config->paths.in_kernel, InKernel::kOff);
+  EXPECT_EQ(config->paths.in_kernel_threshold, 0U);
+  EXPECT_EQ(config->paths.polling, Polling::kBusy);
   ASSERT_EQ(config->peers.size(), 1U);
   EXPECT_EQ(config->peers[0].spec.key.ToString(), KeyB());
   EXPECT_EQ(config->peers[0].spec.endpoint.ToString(), "[2001:db8::7]:51900");
@@ -135,6 +141,12 @@ TEST_F(ConfigTest, NamesFileLineKeyAndCause) {
       {Node() + "[session]\ncipher = \"AES\"\n",
        "c.toml:9: session.cipher: \"AES\" is not one of auto, chacha20-poly1305, aes-256-gcm"},
       {Node() + "[session]\nreject_after_s = 20\n", "c.toml:9: session.reject_after_s: must be at"},
+      {Node() + "[paths]\npath = \"auto,eth0=fast\"\n",
+       "c.toml:9: paths.path: \"fast\" is none of auto, socket, afxdp"},
+      {Node() + "[paths]\nin_kernel_threshold = 1201\n",
+       "c.toml:9: paths.in_kernel_threshold: 1201 is not within"},
+      {Node() + "[paths]\nin_kernel = true\n", "c.toml:9: paths.in_kernel: must be a string"},
+      {Node() + "[paths]\nway = \"socket\"\n", "c.toml:9: paths.way: unknown key"},
       {Node() + "peers = 1\n", "c.toml:8: node.peers: unknown key"},
       {"peers = 1\n" + Node(), "c.toml:1: peers: must be an array of tables"},
       {Node() + peer + "color = 1\n", "c.toml:12: peers.color: unknown key"},
@@ -199,15 +211,35 @@ TEST_F(ConfigTest, RefusesSecretFilesThatAreOpenShortOrMissing) {
   ASSERT_TRUE(config.ok());
   config->cluster_secret_file = file;
   EXPECT_THAT(Message(ReadPairSecrets(*config)), HasSubstr("c.toml:12: peers.psk_file: open "));
-  EXPECT_THAT(Message(ReadClusterSecret(*config).status()),
+  EXPECT_THAT(Message(ReadClusterSecrets(*config).status()),
               HasSubstr("c.toml:3: node.cluster_secret_file: open "));
   ASSERT_TRUE(WriteFileAtomically(file, "short\n", 0644, Overwrite::kNo).ok());
   EXPECT_THAT(Message(ReadPairSecrets(*config)), HasSubstr("chmod 600"));
   ASSERT_TRUE(WriteFileAtomically(file, "short\n", 0600, Overwrite::kYes).ok());
   EXPECT_THAT(Message(ReadPairSecrets(*config)), HasSubstr("must hold 32 bytes"));
-  EXPECT_THAT(Message(ReadClusterSecret(*config).status()), HasSubstr("holds 5 bytes"));
+  EXPECT_THAT(Message(ReadClusterSecrets(*config).status()), HasSubstr("holds 5 bytes"));
   ASSERT_TRUE(WriteFileAtomically(file, "sixteen bytes ok\n", 0600, Overwrite::kYes).ok());
-  EXPECT_EQ(*ReadClusterSecret(*config), "sixteen bytes ok");
+  const auto one = ReadClusterSecrets(*config);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->present().key, ClusterKeys::Derive("sixteen bytes ok")->key);
+  // A second one must be another.
+  config->accepted_secret_file = directory_ + "/accepted";
+  EXPECT_THAT(Message(ReadClusterSecrets(*config, &*one).status()),
+              HasSubstr("node.accepted_secret_file: open "));
+  ASSERT_TRUE(
+      WriteFileAtomically(config->accepted_secret_file, "sixteen bytes ok", 0600, Overwrite::kNo)
+          .ok());
+  EXPECT_THAT(Message(ReadClusterSecrets(*config, &*one).status()),
+              HasSubstr("node.accepted_secret_file: the accepted secret is the present one"));
+  ASSERT_TRUE(
+      WriteFileAtomically(config->accepted_secret_file, "sixteen bytes too", 0600, Overwrite::kYes)
+          .ok());
+  const auto two = ReadClusterSecrets(*config, &*one);
+  ASSERT_TRUE(two.ok()) << two.status();
+  ASSERT_EQ(two->held().size(), 2U);
+  EXPECT_EQ(two->present().key, one->present().key);
+  EXPECT_EQ(two->present().psk, one->present().psk);
+  EXPECT_EQ(two->held()[1].key, ClusterKeys::Derive("sixteen bytes too")->key);
 }
 
 TEST_F(ConfigTest, SaysWhichKeysNeedARestart) {
@@ -234,6 +266,105 @@ TEST_F(ConfigTest, TheExampleFileIsRight) {
   const auto config = LoadConfig("deploy/controller.example.toml");
   ASSERT_TRUE(config.ok()) << Message(config.status());
   EXPECT_FALSE(config->peers.empty());
+}
+
+TEST_F(ConfigTest, ReadsWhereTheNucleusIs) {
+  const auto config = ParseConfig(
+      Node() +
+          "[nucleus]\naddresses = [\"nucleus.example.org:51900\", \"[2001:db8::1]:7\"]\n"
+          "id = \"000102030405060708090a0b0c0d0e0f\"\n"
+          "routes = [\"192.168.7.0/24\"]\naccept_routes = [\"192.168.0.0/16\"]\n"
+          "port_mapping = \"off\"\nport_search = \"on\"\n",
+      "c.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->nucleus.addresses.size(), 2U);
+  EXPECT_EQ(config->nucleus.addresses[0].ToString(), "nucleus.example.org:51900");
+  EXPECT_EQ(config->nucleus.addresses[1].ToString(), "[2001:db8::1]:7");
+  EXPECT_TRUE(config->nucleus.id.has_value());
+  EXPECT_EQ(config->nucleus.routes.size(), 1U);
+  EXPECT_EQ(config->nucleus.accept_routes.size(), 1U);
+  EXPECT_FALSE(config->nucleus.port_mapping);
+  EXPECT_TRUE(config->nucleus.port_search);
+}
+
+TEST_F(ConfigTest, AddressesMayBeTheNucleusToGive) {
+  const std::string node = "[node]\nname = \"a\"\ncluster_secret_file = \"/s\"\n";
+  const std::string nucleus = "[nucleus]\naddresses = [\"a:1\"]\n";
+  const auto config = ParseConfig(node + "addresses = [\"auto\"]\n" + nucleus, "c.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->auto_addresses);
+  EXPECT_TRUE(config->addresses.empty());
+  EXPECT_THAT(Errors(node + "addresses = [\"auto\"]\n"),
+              HasSubstr("c.toml:4: node.addresses: \"auto\" needs a Nucleus"));
+  for (const char* both :
+       {"\"auto\", \"10.77.0.1/24\"", "\"10.77.0.1/24\", \"auto\"", "\"auto\", \"auto\""}) {
+    EXPECT_THAT(Errors(node + "addresses = [" + both + "]\n" + nucleus),
+                HasSubstr("c.toml:4: node.addresses"))
+        << both;
+  }
+}
+
+TEST_F(ConfigTest, BeaconsAreOnWhereThereIsANucleusOrSomebodyWantsThem) {
+  const std::string nucleus = "[nucleus]\naddresses = [\"a:1\"]\n";
+  const auto wants = [&](const std::string& more) {
+    const auto config = ParseConfig(Node() + more, "c.toml");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config.ok() && config->WantsBeacons();
+  };
+  EXPECT_FALSE(wants(""));
+  EXPECT_TRUE(wants(nucleus));
+  EXPECT_TRUE(wants("[discovery]\nbeacons = \"on\"\n"));
+  EXPECT_FALSE(wants(nucleus + "[discovery]\nbeacons = \"off\"\n"));
+  EXPECT_THAT(Errors(Node() + "[discovery]\nbeacons = \"maybe\"\n"),
+              HasSubstr("c.toml:9: discovery.beacons: must be"));
+  EXPECT_THAT(Errors(Node() + "[discovery]\nbeacon = \"on\"\n"), HasSubstr("discovery.beacon"));
+}
+
+TEST_F(ConfigTest, AddressesThatANucleusOnceGaveNeedNoneAnyMoreWhereThereAreBeacons) {
+  const auto config = ParseConfig(
+      "[node]\nname = \"a\"\ncluster_secret_file = \"/s\"\naddresses = [\"auto\"]\n"
+      "[discovery]\nbeacons = \"on\"\n",
+      "c.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE(config->auto_addresses);
+}
+
+TEST_F(ConfigTest, NamesWhatIsWrongWithTheNucleus) {
+  for (const char* bad : {"nowhere", "host:0", "host:65536", ":51900", "a b:1", "2001:db8::1:x"}) {
+    EXPECT_THAT(Errors(Node() + fmt::format("[nucleus]\naddresses = [\"{}\"]\n", bad)),
+                HasSubstr("c.toml:9: nucleus.addresses"))
+        << bad;
+  }
+  EXPECT_THAT(Errors(Node() + "[nucleus]\n"), HasSubstr("nucleus.addresses"));
+  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nid = \"7\"\n"),
+              HasSubstr("c.toml:10: nucleus.id"));
+  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nroutes = [\"10.0.0.1/8\"]\n"),
+              HasSubstr("c.toml:10: nucleus.routes"));
+  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nport_mapping = \"yes\"\n"),
+              HasSubstr("c.toml:10: nucleus.port_mapping"));
+  EXPECT_THAT(Errors(Node() + "[nucleus]\naddresses = [\"a:1\"]\nport_search = \"yes\"\n"),
+              HasSubstr("c.toml:10: nucleus.port_search"));
+}
+
+TEST_F(ConfigTest, ANodeRelaysForItsPeersWhereItIsSaidAndOthersCanAsk) {
+  const std::string mesh = "[discovery]\nbeacons = \"on\"\n[relay]\n";
+  const auto off = ParseConfig(Node(), "c.toml");
+  ASSERT_TRUE(off.ok());
+  EXPECT_FALSE(off->relay.for_peers);
+  const auto on =
+      ParseConfig(Node() + mesh + "for_peers = \"on\"\npair_mbit = 8\ntotal_mbit = 80\n", "c.toml");
+  ASSERT_TRUE(on.ok()) << on.status();
+  EXPECT_TRUE(on->relay.for_peers);
+  EXPECT_EQ(on->relay.limits.pair_bytes_per_s, 1'000'000U);
+  EXPECT_EQ(on->relay.limits.total_bytes_per_s, 10'000'000U);
+  EXPECT_THAT(Errors(Node() + mesh + "for_peers = \"yes\"\n"),
+              HasSubstr("c.toml:11: relay.for_peers: must be"));
+  EXPECT_THAT(Errors(Node() + mesh + "pair_mbit = 0\n"), HasSubstr("c.toml:11: relay.pair_mbit"));
+  EXPECT_THAT(Errors(Node() + mesh + "total_mbit = 1000001\n"),
+              HasSubstr("c.toml:11: relay.total_mbit"));
+  EXPECT_THAT(Errors(Node() + mesh + "always = 1\n"), HasSubstr("relay.always"));
+  EXPECT_THAT(Errors(Node() + "[relay]\nfor_peers = \"on\"\n"),
+              HasSubstr("c.toml:9: relay.for_peers: \"on\" needs others"));
 }
 
 }  // namespace

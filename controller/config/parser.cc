@@ -9,8 +9,9 @@
 
 #include "common/cipher.h"
 #include "common/status.h"
+#include "common/toml/checks.h"
+#include "common/toml/table_reader.h"
 #include "controller/config/config.h"
-#include "controller/config/table_reader.h"
 
 namespace omni {
 namespace {
@@ -23,36 +24,12 @@ constexpr std::pair<std::string_view, CipherPolicy> kCipherPolicies[] = {
     {CipherName(Cipher::kChaCha20Poly1305), CipherPolicy::kChaCha20Poly1305},
     {CipherName(Cipher::kAes256Gcm), CipherPolicy::kAes256Gcm}};
 
-std::string AnyString(const std::string& value) {
-  return value.find('\0') == std::string::npos ? "" : "must not contain a zero byte";
-}
-
-std::string CheckPath(const std::string& path) {
-  // The daemon's working directory is nobody's business, so that a relative path has no meaning.
-  if (path.empty() || path.front() != '/') {
-    return fmt::format("\"{}\" is not an absolute path", path);
-  }
-  return AnyString(path);
-}
-
 std::string CheckSocketPath(const std::string& path) {
   if (path.size() > kMaxSocketPath) {
     return fmt::format("a socket path has at most {} bytes; this one has {}", kMaxSocketPath,
                        path.size());
   }
   return CheckPath(path);
-}
-
-std::string CheckListen(const std::string& value) {
-  if (value.empty() || Endpoint::Parse(value)) return "";
-  return fmt::format("\"{}\" is not IP:PORT, nor empty for off", value);
-}
-
-std::string CheckLevel(const std::string& level) {
-  for (const char* known : {"trace", "debug", "info", "warn", "error"}) {
-    if (level == known) return "";
-  }
-  return fmt::format("\"{}\" is not one of trace, debug, info, warn, error", level);
 }
 
 std::string CheckOwnAddress(const InterfaceAddress& address) {
@@ -74,10 +51,17 @@ void ReadNode(TableReader reader, Config& config) {
   reader.String("name", config.name, [](const std::string& v) { return CheckPeerName(v); });
   reader.String("identity_dir", config.identity_dir, CheckPath);
   reader.String("cluster_secret_file", config.cluster_secret_file, CheckPath);
+  reader.String("accepted_secret_file", config.accepted_secret_file, CheckPath);
   reader.Strings("addresses", [&config](const std::string& text) -> std::string {
+    if (config.auto_addresses) return "stands beside \"auto\", which stands alone";
+    if (text == "auto") {
+      if (!config.addresses.empty()) return "\"auto\" stands alone";
+      config.auto_addresses = true;
+      return "";
+    }
     const auto address = InterfaceAddress::Parse(text);
     if (!address) {
-      return fmt::format("\"{}\" is not ADDRESS/LENGTH, such as 10.77.0.1/24", text);
+      return fmt::format("\"{}\" is not ADDRESS/LENGTH, such as 10.77.0.1/24, nor \"auto\"", text);
     }
     if (std::string cause = CheckOwnAddress(*address); !cause.empty()) return cause;
     const bool known = std::ranges::any_of(
@@ -91,7 +75,10 @@ void ReadNode(TableReader reader, Config& config) {
   config.mtu = static_cast<uint32_t>(mtu);
   reader.String("state_dir", config.state_dir, CheckPath);
   for (const char* key : {"name", "cluster_secret_file", "addresses"}) reader.Require(key);
-  NoteLines(reader, "node", {"identity_dir", "cluster_secret_file", "state_dir"}, config);
+  NoteLines(
+      reader, "node",
+      {"addresses", "identity_dir", "cluster_secret_file", "accepted_secret_file", "state_dir"},
+      config);
   reader.ReportUnknownKeys();
 }
 
@@ -120,6 +107,95 @@ void ReadSession(TableReader reader, Config& config) {
   reader.ReportUnknownKeys();
 }
 
+// Prefixes of an array of strings.
+void ReadPrefixes(TableReader& reader, std::string_view key, std::vector<IpPrefix>& into) {
+  reader.Strings(key, [&into](const std::string& text) -> std::string {
+    const auto prefix = IpPrefix::Parse(text);
+    if (!prefix) return fmt::format("\"{}\" is not ADDRESS/LENGTH without host bits", text);
+    if (std::ranges::find(into, *prefix) != into.end()) return text + " is listed twice";
+    // LIMIT: as many as a node record holds (proto/omni/signal/v1).
+    if (into.size() >= 64) return "has more than 64 entries";
+    into.push_back(*prefix);
+    return "";
+  });
+}
+
+// A word that `parse` understands.
+template <typename T>
+void ReadWord(TableReader& reader, std::string_view key, std::optional<T>& into,
+              absl::StatusOr<T> (*parse)(std::string_view)) {
+  std::string unused;
+  reader.String(key, unused, [&into, parse](const std::string& text) -> std::string {
+    const auto parsed = parse(text);
+    if (!parsed.ok()) return std::string(Message(parsed.status()));
+    into = *parsed;
+    return "";
+  });
+}
+
+// One of two words: `on`, or "off". `into` is a bool, or an optional one that is unset without the
+// key.
+template <typename Bool>
+void ReadSwitch(TableReader& reader, std::string_view key, std::string_view on, Bool& into) {
+  std::string unused;
+  reader.String(key, unused, [&into, on](const std::string& text) -> std::string {
+    if (text != on && text != "off") return fmt::format("must be \"{}\" or \"off\"", on);
+    into = text == on;
+    return "";
+  });
+}
+
+void ReadNucleus(TableReader reader, Config& config) {
+  DiscoveryConfig& nucleus = config.nucleus;
+  std::string unused;
+  reader.Strings("addresses", [&nucleus](const std::string& text) -> std::string {
+    const auto address = HostPort::Parse(text);
+    if (!address) {
+      return fmt::format("\"{}\" is not HOST:PORT, such as nucleus.example.org:51900", text);
+    }
+    nucleus.addresses.push_back(*address);
+    return "";
+  });
+  reader.String("id", unused, [&nucleus](const std::string& text) -> std::string {
+    nucleus.id = NodeId::Parse(text);
+    return nucleus.id ? "" : "is not 32 lower-case hex digits, as omni-nucleus prints its id";
+  });
+  ReadPrefixes(reader, "routes", nucleus.routes);
+  ReadPrefixes(reader, "accept_routes", nucleus.accept_routes);
+  ReadSwitch(reader, "port_mapping", "auto", nucleus.port_mapping);
+  ReadSwitch(reader, "port_search", "on", nucleus.port_search);
+  reader.Require("addresses");
+  NoteLines(reader, "nucleus",
+            {"addresses", "id", "routes", "accept_routes", "port_mapping", "port_search"}, config);
+  reader.ReportUnknownKeys();
+}
+
+void ReadDiscovery(TableReader reader, Config& config) {
+  ReadSwitch(reader, "beacons", "on", config.beacons);
+  NoteLines(reader, "discovery", {"beacons"}, config);
+  reader.ReportUnknownKeys();
+}
+
+void ReadRelay(TableReader reader, Config& config) {
+  RelayConfig& relay = config.relay;
+  ReadSwitch(reader, "for_peers", "on", relay.for_peers);
+  reader.Megabits("pair_mbit", 1, 100'000, relay.limits.pair_bytes_per_s);
+  reader.Megabits("total_mbit", 1, 1'000'000, relay.limits.total_bytes_per_s);
+  NoteLines(reader, "relay", {"for_peers"}, config);
+  reader.ReportUnknownKeys();
+}
+
+void ReadPaths(TableReader reader, PathWishes& paths) {
+  ReadWord(reader, "path", paths.path, ParsePathChoices);
+  ReadWord(reader, "xdp", paths.xdp, ParseXdpChoices);
+  ReadWord(reader, "in_kernel", paths.in_kernel, ParseInKernel);
+  int64_t threshold = -1;
+  reader.Integer("in_kernel_threshold", 0, kMaxInKernelThreshold, threshold);
+  if (threshold >= 0) paths.in_kernel_threshold = static_cast<uint32_t>(threshold);
+  ReadWord(reader, "polling", paths.polling, ParsePolling);
+  reader.ReportUnknownKeys();
+}
+
 void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   if (const toml::table* table = root.Table("dataplane")) {
     TableReader reader(problems, "dataplane", *table);
@@ -142,8 +218,20 @@ void ReadOthers(TableReader& root, Problems& problems, Config& config) {
   }
   if (const toml::table* table = root.Table("log")) {
     TableReader reader(problems, "log", *table);
-    reader.String("level", config.log_level, CheckLevel);
+    reader.String("level", config.log_level, CheckLogLevel);
     reader.ReportUnknownKeys();
+  }
+  if (const toml::table* table = root.Table("nucleus")) {
+    ReadNucleus(TableReader(problems, "nucleus", *table), config);
+  }
+  if (const toml::table* table = root.Table("discovery")) {
+    ReadDiscovery(TableReader(problems, "discovery", *table), config);
+  }
+  if (const toml::table* table = root.Table("relay")) {
+    ReadRelay(TableReader(problems, "relay", *table), config);
+  }
+  if (const toml::table* table = root.Table("paths")) {
+    ReadPaths(TableReader(problems, "paths", *table), config.paths);
   }
   if (const toml::table* table = root.Table("session")) {
     ReadSession(TableReader(problems, "session", *table), config);
@@ -259,6 +347,15 @@ absl::StatusOr<Config> ParseConfig(std::string_view text, const std::string& fil
     root.Require("node");
   }
   ReadOthers(root, problems, config);
+  // With beacons, what a Nucleus once gave is kept.
+  if (config.auto_addresses && config.nucleus.addresses.empty() && !config.WantsBeacons()) {
+    problems.Add(config.lines["node.addresses"], "node.addresses",
+                 "\"auto\" needs a Nucleus that gives addresses: [nucleus]");
+  }
+  if (config.relay.for_peers && config.nucleus.addresses.empty() && !config.WantsBeacons()) {
+    problems.Add(config.lines["relay.for_peers"], "relay.for_peers",
+                 "\"on\" needs others who can ask for it: [nucleus], or beacons in [discovery]");
+  }
   for (const toml::table* peer : root.Tables("peers")) {
     ReadPeer(TableReader(problems, "peers", *peer), config);
   }

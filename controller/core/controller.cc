@@ -12,6 +12,8 @@
 #include "common/log.h"
 #include "common/status.h"
 #include "controller/core/convert.h"
+#include "controller/core/path_request.h"
+#include "controller/core/secrets.h"
 
 namespace omni {
 namespace {
@@ -46,8 +48,12 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
       dataplane_(dataplane),
       config_(std::move(options.config)),
       self_(options.self),
+      keyring_(std::move(options.cluster)),
       clock_(std::move(options.clock)),
       started_(clock_()),
+      revocations_(keyring_ ? keyring_->keys() : std::vector<ClusterKey>(),
+                   config_.state_dir + "/revocations.bin"),
+      relay_timer_(loop),
       handshakes_(
           loop, dataplane,
           {.engine = std::move(options.engine),
@@ -58,25 +64,103 @@ Controller::Controller(boost::asio::io_context& loop, DataplaneClient& dataplane
                .on_installed = [this](const auto& s) { OnInstalled(s); },
                .on_refused = [this](const auto& s, const auto& status) { OnRefused(s, status); },
                .on_void = [this](const auto& s) { RemoveSession(s.peer, s.session_id); },
-               .on_failure = [this](const auto& f) { OnFailure(f); }}}),
+               .on_failure = [this](const auto& f) { OnFailure(f); },
+               .on_call = [this](const auto& call) { OnCall(call); },
+               .on_established = [this](const auto& s) { OnEstablished(s); },
+               .divert = [this](const auto& d) { return Divert(d); }}}),
       sync_(dataplane, peers_,
             {.node = [this] { return NodeMessage(); },
              .applied = [this] { OnApplied(); },
              .lost = [this] { ResyncLater(absl::FailedPreconditionError(sync_.error())); }}),
+      paths_(loop, dataplane,
+             {.self = self_.node_id(),
+              .clock = clock_,
+              .new_token = [this] { return next_echo_++; },
+              .is_relay = [this](const auto& id, const auto& at) { return IsRelayPath(id, at); },
+              .on_move = [this](const NodeId& id, const Endpoint& to) { OnMove(id, to); },
+              .on_outcome = [this](const auto& id, auto outcome) { OnOutcome(id, outcome); }}),
       resync_timer_(loop),
       session_check_interval_(options.session_check_interval),
       session_check_timer_(loop),
-      next_echo_(RandomToken()) {}
+      next_echo_(RandomToken()) {
+  if (keyring_) handshakes_.SetSecrets(SecretsOf(*keyring_));
+  const bool discovers = !config_.nucleus.addresses.empty() || config_.WantsBeacons();
+  if (!discovers || options.identity == nullptr || !keyring_) return;
+  discovery_ = std::make_unique<Discovery>(
+      loop, config_,
+      Discovery::Options{
+          .identity = options.identity,
+          .cluster = &*keyring_,
+          .clock = clock_,
+          .send = [this](const Endpoint& to, auto datagram) { SendDatagram(to, {}, datagram); },
+          .send_from = [this](const Endpoint& to, const IpAddress& from,
+                              auto datagram) { SendDatagram(to, from, datagram); },
+          .records = {.changed = [this](const NodeRecord& record) { OnRecord(record); },
+                      .unlisted = [this](const NodeId& id) { OnUnlisted(id); },
+                      .is_revoked =
+                          [this](const NodeId& id) { return revocations_.Find(id) != nullptr; }},
+          .revoked = [this](const auto& message) { return OnRevocation(message); },
+          .revocations = &revocations_.list(),
+          .secret_of = [this](const NodeId& id) { return SharedSecretWith(id); },
+          .relocated = [this](const NodeId& id) { OnRelocated(id); },
+          .sessions = [this] { return DirectSessions(); },
+          .reach =
+              [this](const NodeId& id) {
+                const Peer* peer = peers_.Find(id);
+                return peer == nullptr ? Endpoint() : DirectEndpointOf(*peer);
+              },
+          .network_changed = [this] { paths_.OnNetworkChange(); },
+          .called = [this](const NodeId& id) { handshakes_.Punch(id); },
+          .allocated = [this](const auto& addresses) { return OnAllocated(addresses); },
+          .relay = [this](const Endpoint& relay) { OnRelay(relay); },
+          .handshake = [this](const NodeId& from,
+                              auto datagram) { OnRelayedHandshake(from, datagram); },
+          .relaying = {.pass = [this](const NodeId& from, const NodeId& to,
+                                      auto datagram) { OnPass(from, to, datagram); },
+                       .open = [this](const NodeId& from, const NodeId& to,
+                                      const auto& message) { OnOpenRelay(from, to, message); },
+                       .handshake = [this](
+                                        const NodeId& via, const NodeId& from,
+                                        auto datagram) { OnPassedHandshake(via, from, datagram); },
+                       .relay_closed = [this](const NodeId& via) { OnRelayClosed(via); }},
+          .interfaces = std::move(options.interfaces),
+          .links = std::move(options.links)});
+  if (config_.nucleus.port_search) StartSearches();
+}
+
+void Controller::SendDatagram(const Endpoint& to, const std::optional<IpAddress>& from,
+                              std::span<const uint8_t> datagram) {
+  dp::PacketOut packet;
+  ToProto(to, *packet.mutable_to());
+  if (from) packet.set_from(AsString(from->raw()));
+  packet.set_payload(AsString(datagram));
+  dataplane_.SendPacket(packet);
+}
 
 dp::Node Controller::NodeMessage() {
   dp::Node node;
+  const bool down = node_state_ == NodeState::kDown;
+  node.set_down(down);
   for (const InterfaceAddress& address : config_.addresses) {
+    if (down) break;
     dp::Prefix& out = *node.add_addresses();
     out.set_address(AsString(address.address.raw()));
     out.set_length(address.length);
   }
   node.set_mtu(config_.mtu);
   node.set_mac1_key(AsString(handshakes_.engine().mac1_key()));
+  *node.mutable_paths() = ToProto(config_.paths.OverlaidBy(api_paths_));
+  node_pushed_ = true;
+  if (config_.relay.for_peers) {
+    node.mutable_relay()->set_pair_bytes_per_s(config_.relay.limits.pair_bytes_per_s);
+    node.mutable_relay()->set_total_bytes_per_s(config_.relay.limits.total_bytes_per_s);
+  }
+  if (discovery_) {
+    node.set_quic_cid_key(AsString(discovery_->cid_key()));
+    node.set_stun_key(AsString(discovery_->stun_key()));
+    for (const Key32& key : discovery_->beacon_keys()) node.add_beacon_keys(AsString(key.bytes()));
+    for (const KnockKey& key : discovery_->knock_keys()) node.add_knock_keys(AsString(key));
+  }
   return node;
 }
 
@@ -91,10 +175,16 @@ DataplaneView Controller::dataplane_view() const {
 }
 
 PeerState Controller::StateOf(const Peer& peer) const {
+  if (peer.revoked) return PeerState::kRevoked;
   if (peer.trouble == Trouble::kUnanswered) return PeerState::kUnreachable;
   if (peer.has_confirmed_session()) return PeerState::kUp;
   if (peer.trouble == Trouble::kRefused) return PeerState::kUnreachable;
   return handshakes_.IsConnecting(peer.id()) ? PeerState::kConnecting : PeerState::kIdle;
+}
+
+std::optional<PathClass> Controller::PathOf(const Peer& peer) const {
+  if (!peer.has_confirmed_session() || !peer.endpoint.is_set()) return std::nullopt;
+  return paths_.ClassOf(peer.id(), peer.endpoint);
 }
 
 void Controller::OnConnected(const std::string& boot_id) {
@@ -120,7 +210,9 @@ void Controller::OnDisconnected(const absl::Status& why) {
   resync_timer_.cancel();
   session_check_timer_.cancel();
   sync_.Stop();
+  if (discovery_) discovery_->OnDataplaneGone();
   handshakes_.OnDisconnected();
+  paths_.Stop();
   const auto echoes = std::exchange(echoes_, {});
   for (const auto& [token, done] : echoes) {
     done(absl::UnavailableError("the dataplane is not connected"));
@@ -138,7 +230,6 @@ void Controller::ReadInfo() {
         TakeInfo(*info);
         handshakes_.engine().SetWorkers(
             static_cast<int>(std::clamp(info_.workers(), uint32_t{1}, kMaxWorkers)));
-        handshakes_.engine().SetControlChannels(info_.control_channels() > 0 ? 1 : 0);
         OfferCiphers();
         Resync();
       });
@@ -151,6 +242,8 @@ void Controller::OfferCiphers() {
 
 void Controller::TakeInfo(const dp::GetInfoResponse& info) {
   info_ = info;
+  // The in-kernel path may come and go while the dataplane runs.
+  handshakes_.engine().SetControlChannels(info_.control_channels() > 0 ? 1 : 0);
   info_time_ = clock_();
 }
 
@@ -208,8 +301,9 @@ void Controller::Adopt(const dp::GetStateResponse& state) {
   for (const auto& [name, peer] : peers_) {
     const auto found = theirs.find(peer->id());
     const bool had_session = !peer->sessions.empty();
-    const dp::PeerState* held = found == theirs.end() ? nullptr : found->second;
-    if (held != nullptr && not_to_adopt.contains(peer->id())) {
+    const dp::PeerState* held = found == theirs.end() || peer->revoked ? nullptr : found->second;
+    const bool is_void = node_state_ == NodeState::kDown || not_to_adopt.contains(peer->id());
+    if (held != nullptr && is_void) {
       for (const dp::SessionState& session : held->sessions()) {
         if (const auto id = IdOf(session)) RemoveSession(peer->id(), *id);
       }
@@ -217,11 +311,13 @@ void Controller::Adopt(const dp::GetStateResponse& state) {
     }
     AdoptSessions(*peer, held);
     adopted += peer->sessions.size();
-    if (!peer->sessions.empty()) continue;
+    if (!peer->sessions.empty() || peer->revoked) continue;
     if ((restarted && had_session) || (peer->spec.keepalive_s > 0 && peer->endpoint.is_set())) {
       call_when_applied_.insert(peer->id());
     }
   }
+  UpdateRelayPoints();
+  if (restarted) LoseRelayed();
   if (state.generation() > 0) {
     spdlog::info("dataplane: adopted generation {} with {} sessions of {} peers",
                  state.generation(), adopted, theirs.size());
@@ -257,13 +353,22 @@ void Controller::AdoptSessions(Peer& peer, const dp::PeerState* state) {
   }
   const auto endpoint = state->has_endpoint() ? FromProto(state->endpoint()) : std::nullopt;
   if (endpoint && !peer.sessions.empty() && !untold_endpoints_.contains(peer.id())) {
-    peer.endpoint = *endpoint;
-    engine.SetEndpoint(peer.id(), *endpoint);
+    MovePeer(peer, *endpoint);
+  }
+  if (peer.has_confirmed_session()) {
+    paths_.SetPresent(peer.id(), peer.endpoint);
+    paths_.OnSession(peer.id());
   }
 }
 
 void Controller::OnApplied() {
+  if (discovery_ && node_state_ == NodeState::kUp) {
+    discovery_->OnDataplane(config_, info_.tun_name(), static_cast<uint16_t>(info_.listen_port()));
+  }
   untold_endpoints_.clear();
+  KeepRelaysSoon();
+  if (std::exchange(node_pushed_, false)) RefreshInfo([] {});
+  for (const auto& done : std::exchange(when_applied_, {})) done();
   for (const NodeId& id : std::exchange(call_when_applied_, {})) {
     const Peer* peer = peers_.Find(id);
     if (peer != nullptr && peer->sessions.empty()) handshakes_.Initiate(id);
@@ -281,6 +386,7 @@ void Controller::CheckSessionsLater() {
 // Events can be missed: the end of a session may overtake the answer to its installation, or find
 // the queue full. What the dataplane does not hold any more must not be shown and waited for.
 void Controller::CheckSessions() {
+  DropUnlisted();
   std::set<SessionId> known;  // a session installed after the question is not in the answer
   for (const auto& [name, peer] : peers_) {
     for (const LiveSession& session : peer->sessions) known.insert(session.id);

@@ -29,6 +29,11 @@ std::optional<Endpoint> FromProto(const dp::Endpoint& endpoint) {
                   .scope_id = endpoint.scope_id()};
 }
 
+std::string AddressText(const std::string& raw) {
+  const auto address = IpAddress::FromBytes(AsBytes(raw));
+  return address ? address->ToString() : "";
+}
+
 void ToProto(const IpPrefix& prefix, dp::Prefix& out) {
   out.set_address(AsString(prefix.address.raw()));
   out.set_length(prefix.length);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "common/ip.h"
 #include "controller/config/config.h"
@@ -14,6 +15,8 @@ namespace omni {
 void ToProto(const Endpoint& endpoint, dataplane::v1::Endpoint& out);
 // Empty when malformed.
 std::optional<Endpoint> FromProto(const dataplane::v1::Endpoint& endpoint);
+// "" when malformed.
+std::string AddressText(const std::string& raw);
 void ToProto(const IpPrefix& prefix, dataplane::v1::Prefix& out);
 
 // LIMIT: WireGuard's times (whitepaper section 6.1) at reject_after 180 s, shorter in proportion.

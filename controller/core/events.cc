@@ -21,6 +21,7 @@ namespace {
 
 // LIMIT: as long as the engine tries before it gives up.
 constexpr Duration kRefusalSpeaks = 90s;
+constexpr uint8_t kBeaconType = 8;  // OMNI_MSG_BEACON of bpf/abi.h
 // LIMIT: calls that wait for one peer at a time.
 constexpr size_t kMaxWaiting = 1024;
 
@@ -28,12 +29,20 @@ constexpr size_t kMaxWaiting = 1024;
 
 Peer* Controller::FindPeer(const std::string& raw_id) const {
   const auto id = NodeId::FromBytes(raw_id);
-  return id ? peers_.Find(*id) : nullptr;
+  Peer* peer = id ? peers_.Find(*id) : nullptr;
+  // To the dataplane a revoked peer does not exist.
+  return peer == nullptr || peer->revoked ? nullptr : peer;
 }
 
 void Controller::OnPacketIn(const dp::PacketIn& packet) {
   const auto from = FromProto(packet.from());
-  if (from) handshakes_.OnDatagram(AsBytes(packet.payload()), *from);
+  if (!from || packet.payload().empty()) return;
+  const auto datagram = AsBytes(packet.payload());
+  const bool is_beacon = datagram.front() == kBeaconType;
+  if (!IsQuic(datagram.front()) && !IsStun(datagram) && !is_beacon) {
+    return handshakes_.OnDatagram(datagram, *from);
+  }
+  if (discovery_) discovery_->OnDatagram(datagram, *from);
 }
 
 void Controller::OnEvent(const dp::Event& event) {
@@ -41,7 +50,7 @@ void Controller::OnEvent(const dp::Event& event) {
     case dp::Event::kHandshakeWanted: {
       Peer* peer = FindPeer(event.handshake_wanted().peer_id());
       if (peer == nullptr) return;
-      if (!peer->endpoint.is_set()) {
+      if (!handshakes_.engine().CanCall(peer->id())) {
         FailureLog::NotePeerError(*peer, "no endpoint is known: waiting for the peer to call",
                                   clock_());
       }
@@ -59,8 +68,9 @@ void Controller::OnEvent(const dp::Event& event) {
       const auto endpoint = FromProto(event.endpoint_changed().endpoint());
       if (peer == nullptr || !endpoint) return;
       spdlog::debug("peer {}: now at {}", peer->spec.name, endpoint->ToString());
-      peer->endpoint = *endpoint;
-      handshakes_.engine().SetEndpoint(peer->id(), *endpoint);
+      MovePeer(*peer, *endpoint);
+      OnRelayPeer(peer->id());
+      paths_.SetPresent(peer->id(), *endpoint);
       return;
     }
     case dp::Event::kEchoReply:
@@ -82,8 +92,7 @@ void Controller::OnInstalled(const noise::EstablishedSession& session) {
   // As in the dataplane: an unconfirmed session does not move a peer whose address is known.
   const bool moves = session.role == noise::Role::kInitiator || !peer->endpoint.is_set();
   if (moves && session.endpoint.is_set()) {
-    peer->endpoint = session.endpoint;
-    handshakes_.engine().SetEndpoint(peer->id(), session.endpoint);
+    MovePeer(*peer, session.endpoint);
   }
   if (session.role == noise::Role::kResponder) return;  // until the dataplane says so
   peer->sessions.back().confirmed = true;
@@ -102,6 +111,7 @@ void Controller::OnRefused(const noise::EstablishedSession& session, const absl:
 
 void Controller::OnFailure(const noise::Failure& failure) {
   using noise::FailureReason;
+  if (failure.reason == FailureReason::kDuplicate) return failures_.Count(failure.reason);
   Peer* peer = failure.peer ? peers_.Find(*failure.peer) : nullptr;
   if (peer == nullptr) {
     failures_.CountStranger(failure, clock_());
@@ -120,10 +130,12 @@ void Controller::OnFailure(const noise::Failure& failure) {
       // That its answers do not authenticate says more than that no good one came.
       if (!peer->refused_at || clock_() - *peer->refused_at > kRefusalSpeaks) {
         peer->trouble = Trouble::kUnanswered;
-        FailureLog::NotePeerError(*peer,
-                                  fmt::format("handshake with {}: {}", peer->endpoint.ToString(),
-                                              noise::Describe(failure.reason)),
-                                  clock_());
+        FailureLog::NotePeerError(
+            *peer,
+            fmt::format("handshake with {}: {}",
+                        peer->endpoint.is_set() ? peer->endpoint.ToString() : "its candidates",
+                        noise::Describe(failure.reason)),
+            clock_());
       }
       if (peer->spec.keepalive_s > 0) InitiateSoon(peer->id());
       return;
@@ -133,6 +145,19 @@ void Controller::OnFailure(const noise::Failure& failure) {
   }
 }
 
+// Whose session works needs no help to be reached, unless the first try finds nobody.
+void Controller::OnCall(const noise::Call& call) {
+  Peer* peer = peers_.Find(call.peer);
+  if (peer == nullptr || !discovery_) return;
+  if (call.tries == 2 && !peer->has_confirmed_session() && learned_.contains(call.peer) &&
+      !RelayFor(call.peer).is_set()) {
+    FailureLog::NotePeerError(
+        *peer, "no direct answer yet, and nothing relays: no Nucleus does, and no peer in reach",
+        clock_());
+  }
+  if (call.tries > 1 || !peer->has_confirmed_session()) discovery_->Call(call.peer);
+}
+
 void Controller::OnSessionConfirmed(const dp::SessionConfirmed& event) {
   Peer* peer = FindPeer(event.peer_id());
   if (peer == nullptr) return;
@@ -140,6 +165,7 @@ void Controller::OnSessionConfirmed(const dp::SessionConfirmed& event) {
       peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
   if (session == peer->sessions.end() || session->confirmed) return;
   session->confirmed = true;
+  handshakes_.engine().OnConfirmed(peer->id());
   Confirm(*peer, session->cipher);
 }
 
@@ -156,6 +182,8 @@ void Controller::Forget(Peer& peer, const LiveSession& session, dp::SessionEnded
   handshakes_.engine().ReleaseTag(session.tag);
   std::erase_if(peer.sessions, [&](const LiveSession& s) { return s.id == session.id; });
   if (peer.has_confirmed_session()) return;
+  paths_.OnNoSession(peer.id());
+  OnRelayPeer(peer.id());
   if (!session.confirmed && why == dp::SessionEnded::REASON_EXPIRED) {
     FailureLog::NotePeerError(peer,
                               "the peer called, but did not use the session: our answer did not "
@@ -192,9 +220,20 @@ void Controller::Confirm(Peer& peer, Cipher cipher) {
   }
   peer.trouble = Trouble::kNone;
   peer.last_error.clear();
+  OnConfirmedRelay(peer.id());
+  paths_.SetPresent(peer.id(), peer.endpoint);
+  paths_.OnSession(peer.id());
+  if (discovery_) discovery_->OnSession(peer.id());
   for (const auto& ready : std::exchange(peer.waiting, {})) {
     boost::asio::post(loop_, ready);
   }
+}
+
+void Controller::MovePeer(Peer& peer, const Endpoint& to) {
+  const NodeId& id = peer.id();
+  peer.MoveTo(to);
+  handshakes_.SetEndpoint(id, to);
+  if (learned_.contains(id)) handshakes_.SetRelay(id, RelayFor(id));
 }
 
 void Controller::InitiateSoon(const NodeId& id) {
@@ -212,7 +251,7 @@ bool Controller::AwaitSession(const NodeId& id, std::function<void()> ready) {
 }
 
 void Controller::MeasureRtt(Peer& peer) {
-  ForgetEcho(peer.rtt_token);  // the former one was lost
+  LoseEcho(peer.id(), peer.rtt_token);  // if the former one was not answered
   // OnEchoReply() notes the time of every echo.
   peer.rtt_token = SendEcho(peer.id(), 0, [](const absl::StatusOr<Duration>&) {});
 }
@@ -232,11 +271,32 @@ uint64_t Controller::SendEcho(const NodeId& id, uint32_t padding, EchoDone done)
   return token;
 }
 
+void Controller::OnOutcome(const NodeId& id, LossWindow::Outcome outcome) {
+  if (Peer* peer = peers_.Find(id)) peer->loss.Add(outcome, clock_());
+}
+
+void Controller::LoseEcho(const NodeId& id, uint64_t token) {
+  // Or it was answered, or never sent.
+  if (echoes_.erase(token) != 0) OnOutcome(id, LossWindow::Outcome::kLost);
+}
+
+void Controller::OnMove(const NodeId& id, const Endpoint& to) {
+  const Peer* peer = peers_.Find(id);
+  if (peer == nullptr) return;
+  spdlog::info("peer {}: moves from {} to {} ({})", peer->spec.name, peer->endpoint.ToString(),
+               to.ToString(), Name(paths_.ClassOf(id, to)));
+}
+
 void Controller::OnEchoReply(const dp::EchoReply& event) {
+  const auto rtt = std::chrono::nanoseconds(event.rtt_ns());
+  if (paths_.OnEchoReply(event.token(), rtt)) return;
+  if (searches_ && searches_->OnEchoReply(event.token())) return;
   const auto echo = echoes_.extract(event.token());
   if (echo.empty()) return;
-  const auto rtt = std::chrono::nanoseconds(event.rtt_ns());
-  if (Peer* peer = FindPeer(event.peer_id())) peer->rtt = rtt;
+  if (Peer* peer = FindPeer(event.peer_id())) {
+    peer->rtt = rtt;
+    peer->loss.Add(LossWindow::Outcome::kAnswered, clock_());
+  }
   echo.mapped()(rtt);
 }
 

@@ -27,12 +27,16 @@ std::string LabelOf(noise::FailureReason reason) {
       return "authentication";
     case FailureReason::kReplay:
       return "replay";
+    case FailureReason::kDuplicate:
+      return "duplicate";
     case FailureReason::kTooFast:
       return "too_fast";
     case FailureReason::kUnexpected:
       return "unexpected";
     case FailureReason::kTimeout:
       return "timeout";
+    case FailureReason::kRevoked:
+      return "revoked";
   }
   return "unknown";
 }

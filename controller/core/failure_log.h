@@ -18,8 +18,9 @@ inline constexpr std::array kFailureReasons = {
     noise::FailureReason::kMalformed,      noise::FailureReason::kMac1,
     noise::FailureReason::kUnknownPeer,    noise::FailureReason::kDecrypt,
     noise::FailureReason::kAuthentication, noise::FailureReason::kReplay,
-    noise::FailureReason::kTooFast,        noise::FailureReason::kUnexpected,
-    noise::FailureReason::kTimeout,
+    noise::FailureReason::kDuplicate,      noise::FailureReason::kTooFast,
+    noise::FailureReason::kUnexpected,     noise::FailureReason::kTimeout,
+    noise::FailureReason::kRevoked,
 };
 
 // The label of the metric: "mac1", "unknown_peer", ...

@@ -30,10 +30,56 @@ Handshakes::Handshakes(boost::asio::io_context& loop, DataplaneClient& dataplane
       engine_(std::move(options_.engine)),
       timer_(loop) {}
 
-void Handshakes::Initiate(const NodeId& id) { Deliver(engine_.Initiate(id, options_.clock())); }
+void Handshakes::Initiate(const NodeId& id) {
+  if (!resting_) Deliver(engine_.Initiate(id, options_.clock()));
+}
+
+void Handshakes::SetSecrets(std::vector<noise::ClusterSecret> secrets) {
+  engine_.SetSecrets(std::move(secrets));
+  ArmTimer();
+}
+
+void Handshakes::SetEndpoint(const NodeId& id, const Endpoint& endpoint) {
+  engine_.SetEndpoint(id, endpoint);
+  ArmTimer();
+}
+
+void Handshakes::SetCandidates(const NodeId& id, std::vector<Endpoint> candidates) {
+  engine_.SetCandidates(id, std::move(candidates));
+  ArmTimer();
+}
+
+void Handshakes::SetRelay(const NodeId& id, const Endpoint& relay) {
+  engine_.SetRelay(id, relay);
+  ArmTimer();
+}
+
+void Handshakes::Punch(const NodeId& id) {
+  if (!resting_) Deliver(engine_.Punch(id, options_.clock()));
+}
 
 void Handshakes::OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from) {
+  if (resting_) return;
   Deliver(engine_.OnDatagram(datagram, from, options_.clock()));
+}
+
+void Handshakes::OnRelayed(std::span<const uint8_t> datagram, const Endpoint& relay,
+                           const NodeId& from) {
+  if (resting_) return;
+  noise::Output output = engine_.OnDatagram(datagram, relay, options_.clock());
+  // A cookie reply is for whoever sent the message, a peer or not.
+  for (noise::Datagram& answer : output.datagrams) answer.peer = answer.peer.value_or(from);
+  Deliver(std::move(output));
+}
+
+void Handshakes::Rest() {
+  resting_ = true;
+  timer_.cancel();
+}
+
+void Handshakes::Resume() {
+  resting_ = false;
+  ArmTimer();
 }
 
 void Handshakes::Deliver(noise::Output output) {
@@ -44,8 +90,10 @@ void Handshakes::Deliver(noise::Output output) {
     delivery->sessions = std::move(output.sessions);
     delivery->datagrams = std::move(output.datagrams);
     delivery->missing = delivery->sessions.size();
+    for (const auto& session : delivery->sessions) options_.hooks.on_established(session);
     for (const auto& session : delivery->sessions) Install(session, delivery);
   }
+  for (const noise::Call& call : output.calls) options_.hooks.on_call(call);
   for (const noise::Failure& failure : output.failures) options_.hooks.on_failure(failure);
   ArmTimer();
 }
@@ -91,6 +139,7 @@ bool Handshakes::OnAnswered(const noise::EstablishedSession& session, Asked aske
 
 void Handshakes::SendAll(const std::vector<noise::Datagram>& datagrams) {
   for (const noise::Datagram& datagram : datagrams) {
+    if (options_.hooks.divert(datagram)) continue;
     dataplane::v1::PacketOut packet;
     ToProto(datagram.to, *packet.mutable_to());
     packet.set_payload(AsString(datagram.bytes));
@@ -100,13 +149,13 @@ void Handshakes::SendAll(const std::vector<noise::Datagram>& datagrams) {
 
 void Handshakes::ArmTimer() {
   const auto deadline = engine_.NextDeadline();
-  if (!deadline) {
+  if (!deadline || resting_) {
     timer_.cancel();
     return;
   }
   timer_.expires_after(std::clamp<Duration>(*deadline - options_.clock(), 0ns, kLongestWait));
   timer_.async_wait([this](const boost::system::error_code& error) {
-    if (!error) Deliver(engine_.OnTimer(options_.clock()));
+    if (!error && !resting_) Deliver(engine_.OnTimer(options_.clock()));
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -29,6 +30,12 @@ class Handshakes {
     // The dataplane may hold the session, and must not: its peer is of another epoch by now.
     std::function<void(const noise::EstablishedSession&)> on_void;
     std::function<void(const noise::Failure&)> on_failure;
+    // Initiations are on their way: the peer should send something as well, through its NAT.
+    std::function<void(const noise::Call&)> on_call;
+    // Before the dataplane or the peer hears of it.
+    std::function<void(const noise::EstablishedSession&)> on_established;
+    // Takes a message that does not go through the dataplane's port.
+    std::function<bool(const noise::Datagram&)> divert;
   };
   struct Options {
     noise::HandshakeEngine::Options engine;
@@ -44,8 +51,21 @@ class Handshakes {
   bool IsConnecting(const NodeId& id) const { return engine_.IsConnecting(id); }
   void SetLimits(const dataplane::v1::SessionLimits& limits) { options_.limits = limits; }
 
+  void SetSecrets(std::vector<noise::ClusterSecret> secrets);
+  // As the engine's; a call that waited for a way to the peer begins.
+  void SetEndpoint(const NodeId& id, const Endpoint& endpoint);
+  void SetCandidates(const NodeId& id, std::vector<Endpoint> candidates);
+  void SetRelay(const NodeId& id, const Endpoint& relay);
   void Initiate(const NodeId& id);
+  // The peer is calling: opens our NAT for it.
+  void Punch(const NodeId& id);
   void OnDatagram(std::span<const uint8_t> datagram, const Endpoint& from);
+  // By a relay at `relay`, which knows whom it is of.
+  void OnRelayed(std::span<const uint8_t> datagram, const Endpoint& relay, const NodeId& from);
+  // While they rest nothing is begun, and nobody is answered. What is under way with a peer is for
+  // the owner to end (engine().OnConfirmed()).
+  void Rest();
+  void Resume();
   // The dataplane is gone: installations under way are void.
   void OnDisconnected() { ++connection_; }
 
@@ -68,6 +88,7 @@ class Handshakes {
   noise::HandshakeEngine engine_;
   boost::asio::steady_timer timer_;
   uint64_t connection_ = 0;
+  bool resting_ = false;
 };
 
 }  // namespace omni

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/status.h"
-#include "controller/config/table_reader.h"
+#include "common/toml/table_reader.h"
 #include "controller/core/controller.h"
 #include "controller/core/convert.h"
 #include "controller/core/peer_request.h"
@@ -31,6 +31,9 @@ bool IsRekeyed(const PeerSpec& a, const PeerSpec& b) {
 
 absl::Status Controller::LoadPeers() {
   RETURN_IF_ERROR(CheckAgainstIdentity(config_, self_.node_id()));
+  RETURN_IF_ERROR(LoadNodeState());
+  RETURN_IF_ERROR(revocations_.Load());
+  LoadAddresses();
   for (const PeerConfig& peer : config_.peers) TakePeer(peer.spec.Clone(), PeerOrigin::kConfig);
   const std::string file = ApiPeersFile();
   ASSIGN_OR_RETURN(const auto requests, ReadPeersFile(file));
@@ -44,7 +47,8 @@ absl::Status Controller::LoadPeers() {
     if (!status.ok()) return Annotate(status, fmt::format("{}: peer \"{}\"", file, request.name()));
     TakePeer(*std::move(spec), PeerOrigin::kApi);
   }
-  return absl::OkStatus();
+  if (discovery_) discovery_->Load();
+  return LoadPaths();
 }
 
 absl::StatusOr<const Peer*> Controller::AddPeer(PeerSpec spec) {
@@ -53,12 +57,18 @@ absl::StatusOr<const Peer*> Controller::AddPeer(PeerSpec spec) {
   }
   const Peer* same = peers_.Find(spec.key.node_id());
   if (same != nullptr && same->origin == PeerOrigin::kApi && same->spec == spec) return same;
-  RETURN_IF_ERROR(peers_.CheckFree(spec));
+  if (const auto* revoked = revocations_.Find(spec.key.node_id())) {
+    return absl::FailedPreconditionError(
+        fmt::format("key: this node is revoked: {}", revoked->revocation.reason));
+  }
+  RETURN_IF_ERROR(CheckFreeOfConfigured(spec));
   // On disk first: what the caller was told must survive a crash.
   RETURN_IF_ERROR(SaveApiPeers(nullptr, &spec));
   const NodeId id = spec.key.node_id();
   spdlog::info("peer {}: added by the API", spec.name);
+  YieldTo(spec);
   TakePeer(std::move(spec), PeerOrigin::kApi);
+  ReconcileAll();
   Push();
   return peers_.Find(id);
 }
@@ -72,9 +82,14 @@ absl::Status Controller::RemovePeer(std::string_view name_or_id) {
     return absl::FailedPreconditionError(fmt::format(
         "peer: \"{}\" stands in {}; remove it there and reload", peer->spec.name, config_.file));
   }
+  if (peer->origin == PeerOrigin::kNucleus) {
+    return absl::FailedPreconditionError(fmt::format(
+        "peer: \"{}\" is known from the Nucleus; it goes when it leaves there", peer->spec.name));
+  }
   RETURN_IF_ERROR(SaveApiPeers(peer, nullptr));
   spdlog::info("peer {}: removed by the API", peer->spec.name);
   DropPeer(*peer);
+  ReconcileAll();
   Push();
   return absl::OkStatus();
 }
@@ -98,16 +113,32 @@ absl::StatusOr<ReloadResult> Controller::Reload() {
   };
   auto wanted = LoadConfig(config_.file);
   if (!wanted.ok()) return refuse(wanted.status());
+  if (wanted->auto_addresses) wanted->addresses = config_.addresses;
   for (const absl::Status& status :
        {CheckReloadable(config_, *wanted), ReadPairSecrets(*wanted),
         CheckAgainstIdentity(*wanted, self_.node_id()), CheckPeersOf(*wanted)}) {
     if (!status.ok()) return refuse(status);
   }
+  // A secret that is new takes a tenth of a second, a few times in the life of a cluster.
+  auto secrets = keyring_ ? ReadClusterSecrets(*wanted, &*keyring_)
+                          : absl::StatusOr<ClusterKeyring>(absl::UnknownError("none was given"));
+  if (keyring_ && !secrets.ok()) return refuse(secrets.status());
   last_reload_error_.clear();
   const ReloadResult result = ApplyConfig(*std::move(wanted));
+  if (secrets.ok()) TakeSecrets(*std::move(secrets));
   spdlog::info("reload: {} peers added, {} removed, {} changed", result.added, result.removed,
                result.changed);
   return result;
+}
+
+// What a Nucleus told of is no obstacle: it yields.
+absl::Status Controller::CheckFreeOfConfigured(const PeerSpec& spec) const {
+  if (peers_.CheckFree(spec).ok()) return absl::OkStatus();
+  PeerTable configured;
+  for (const auto& [name, peer] : peers_) {
+    if (peer->origin != PeerOrigin::kNucleus) configured.Add(peer->spec.Clone(), peer->origin);
+  }
+  return configured.CheckFree(spec);
 }
 
 // The peers of the file against those of the API; among themselves the parser has compared them.
@@ -146,12 +177,17 @@ ReloadResult Controller::ApplyConfig(Config wanted) {
   for (Peer* peer : gone) DropPeer(*peer);
   result.removed = static_cast<uint32_t>(gone.size());
 
-  if (wanted.addresses != config_.addresses || wanted.mtu != config_.mtu) sync_.MarkNode();
+  const bool node_changed = wanted.addresses != config_.addresses || wanted.mtu != config_.mtu ||
+                            wanted.paths != config_.paths || wanted.relay != config_.relay;
+  const bool stops_relaying = config_.relay.for_peers && !wanted.relay.for_peers;
+  if (node_changed) sync_.MarkNode();
   spdlog::set_level(spdlog::level::from_str(wanted.log_level));
   handshakes_.SetLimits(ToLimits(wanted.session));
   config_ = std::move(wanted);
+  if (config_.auto_addresses) SetAddressSource(AddressSource::kAllocated);
   OfferCiphers();
 
+  for (const PeerConfig& peer : config_.peers) YieldTo(peer.spec);
   std::vector<std::pair<Peer*, PeerSpec>> changes;
   std::vector<std::pair<Peer*, PeerSpec>> before;
   std::vector<const PeerSpec*> added;
@@ -176,15 +212,27 @@ ReloadResult Controller::ApplyConfig(Config wanted) {
   peers_.Replace(std::move(changes));  // before additions, which may take names that became free
   for (const auto& [peer, spec] : before) AfterChange(*peer, spec);
   for (const PeerSpec* spec : added) TakePeer(spec->Clone(), PeerOrigin::kConfig);
+  ReconcileAll();
+  if (discovery_) discovery_->OnConfig(config_);
+  if (stops_relaying) LoseRelayed();
   Push();
   return result;
 }
 
 void Controller::TakePeer(PeerSpec spec, PeerOrigin origin) {
   const NodeId id = spec.key.node_id();
+  if (const auto* revoked = revocations_.Find(id)) {
+    return Disable(peers_.Add(std::move(spec), origin), revoked->revocation);
+  }
+  Enable(peers_.Add(std::move(spec), origin));
+}
+
+void Controller::Enable(Peer& peer) {
+  const NodeId id = peer.id();
   // The peer table is as strict as the engine: PeerTable::CheckFree() came first.
-  OMNI_CHECK(handshakes_.engine().AddPeer(id, EngineOptions(spec)).ok());
-  Peer& peer = peers_.Add(std::move(spec), origin);
+  OMNI_CHECK(handshakes_.engine().AddPeer(id, EngineOptions(peer.spec)).ok());
+  peer.revoked = false;
+  peer.last_error.clear();
   peer.epoch = ++epochs_;
   sync_.MarkPeer(id, PushEndpoint::kYes);
   if (peer.spec.keepalive_s > 0 && peer.endpoint.is_set()) call_when_applied_.insert(id);
@@ -194,24 +242,27 @@ void Controller::DropPeer(Peer& peer) {
   const NodeId id = peer.id();
   EndSessions(peer);
   handshakes_.engine().RemovePeer(id);
+  paths_.Remove(id);
   sync_.MarkRemoved(id);
   untold_endpoints_.erase(id);
   call_when_applied_.erase(id);
+  relayed_for_.erase(id);
+  lost_relayed_.erase(id);
   peers_.Remove(id);
+  OnRelayPeer(id);
 }
 
 void Controller::AfterChange(Peer& peer, const PeerSpec& before) {
   noise::HandshakeEngine& engine = handshakes_.engine();
   const NodeId id = peer.id();
+  if (const auto* revoked = revocations_.Find(id)) return Disable(peer, revoked->revocation);
   const bool moved = peer.spec.endpoint != before.endpoint && peer.spec.endpoint.is_set();
-  if (moved) {
-    peer.endpoint = peer.spec.endpoint;
-    untold_endpoints_.insert(id);
-  }
+  if (moved) untold_endpoints_.insert(id);
   if (IsRekeyed(peer.spec, before)) {
     OMNI_CHECK(engine.AddPeer(id, EngineOptions(peer.spec)).ok());
   }
-  if (peer.endpoint.is_set()) engine.SetEndpoint(id, peer.endpoint);
+  const Endpoint at = moved ? peer.spec.endpoint : peer.endpoint;
+  if (at.is_set()) MovePeer(peer, at);
   peer.trouble = Trouble::kNone;
   peer.last_error.clear();
   sync_.MarkPeer(id, moved ? PushEndpoint::kYes : PushEndpoint::kNo);

@@ -26,6 +26,11 @@ Peer* PeerTable::Find(std::string_view text) const {
   return id ? Find(*id) : nullptr;
 }
 
+Peer* PeerTable::HolderOf(const IpPrefix& prefix) const {
+  const auto found = by_prefix_.find(prefix);
+  return found == by_prefix_.end() ? nullptr : found->second;
+}
+
 absl::Status PeerTable::CheckFree(const PeerSpec& spec, const Peer* except) const {
   if (const auto name = peers_.find(spec.name);
       name != peers_.end() && name->second.get() != except) {
@@ -78,6 +83,7 @@ void PeerTable::Replace(std::vector<std::pair<Peer*, PeerSpec>> changes) {
 
 void PeerTable::Index(std::unique_ptr<Peer> peer) {
   Peer* raw = peer.get();
+  raw->spec_number = ++specs_;
   OMNI_CHECK(by_id_.emplace(raw->id(), raw).second);
   for (const IpPrefix& prefix : raw->spec.allowed) by_prefix_.emplace(prefix, raw);
   by_static_key_.emplace(raw->spec.key.static_public(), raw);

@@ -18,6 +18,7 @@
 #include "common/clock.h"
 #include "common/node_id.h"
 #include "controller/config/config.h"
+#include "controller/nat/loss_window.h"
 
 namespace omni {
 
@@ -31,8 +32,8 @@ struct LiveSession {
   bool confirmed = false;  // both sides are known to hold it
 };
 
-enum class PeerOrigin : uint8_t { kConfig, kApi };
-enum class PeerState : uint8_t { kIdle, kConnecting, kUp, kUnreachable };
+enum class PeerOrigin : uint8_t { kConfig, kApi, kNucleus };
+enum class PeerState : uint8_t { kIdle, kConnecting, kUp, kUnreachable, kRevoked };
 enum class Trouble : uint8_t {
   kNone,
   kRefused,     // a handshake failed authentication: an older session may carry on
@@ -45,7 +46,9 @@ struct Peer {
 
   // Changes with everything that voids what was agreed before; no two peers ever have the same.
   uint64_t epoch = 0;
-  Endpoint endpoint;  // where packets go now
+  uint64_t spec_number = 0;  // another with each spec; no two peers ever have the same
+  Endpoint endpoint;         // where packets go now
+  bool revoked = false;  // no member of the cluster any more: neither engine nor dataplane has it
   std::vector<LiveSession> sessions;
   std::optional<Cipher> cipher;  // of the session that sends, while one is confirmed
   Trouble trouble = Trouble::kNone;
@@ -54,12 +57,17 @@ struct Peer {
   std::optional<Instant> refused_at;
   std::optional<Instant> last_handshake;
   std::optional<Duration> rtt;
+  LossWindow loss;  // of echoes to `endpoint`
   uint64_t handshakes = 0;
   uint64_t handshake_failures = 0;
   uint64_t rtt_token = 0;                      // of the echo that measures it
   std::vector<std::function<void()>> waiting;  // called once when a session is confirmed
 
   const NodeId& id() const { return spec.key.node_id(); }
+  void MoveTo(const Endpoint& to) {
+    if (endpoint != to) loss.Clear();
+    endpoint = to;
+  }
   bool has_confirmed_session() const;
 };
 
@@ -70,6 +78,9 @@ class PeerTable {
   Peer* Find(const NodeId& id) const;
   // By name or node id.
   Peer* Find(std::string_view text) const;
+
+  // The peer to which exactly this prefix belongs, or nullptr.
+  Peer* HolderOf(const IpPrefix& prefix) const;
 
   // ALREADY_EXISTS, naming the field, when another peer than `except` holds the name, key or a
   // prefix of `spec`.
@@ -91,6 +102,7 @@ class PeerTable {
   void Index(std::unique_ptr<Peer> peer);
   std::unique_ptr<Peer> Unindex(const Peer& peer);
 
+  uint64_t specs_ = 0;  // numbers given out so far
   Map peers_;
   std::map<NodeId, Peer*> by_id_;
   std::map<IpPrefix, Peer*> by_prefix_;

@@ -38,6 +38,7 @@ void StateSync::PushFull(uint64_t theirs, const EndpointFor& endpoint) {
   request.set_generation(pushed_);
   *request.mutable_full()->mutable_node() = hooks_.node();
   for (const auto& [name, peer] : peers_) {
+    if (hidden_ || peer->revoked) continue;
     FillPeer(*peer, endpoint(*peer), *request.mutable_full()->add_peers());
   }
   Push(std::move(request));
@@ -45,6 +46,10 @@ void StateSync::PushFull(uint64_t theirs, const EndpointFor& endpoint) {
 
 void StateSync::Flush() {
   if (!ready_ || in_flight_) return;
+  if (hidden_) {
+    changed_.clear();
+    removed_.clear();
+  }
   if (!node_changed_ && changed_.empty() && removed_.empty()) return;
   dp::ApplyStateRequest request;
   pushed_ = std::max(applied_, pushed_) + 1;
@@ -54,7 +59,7 @@ void StateSync::Flush() {
   if (node_changed_) *delta.mutable_node() = hooks_.node();
   for (const auto& [id, push] : changed_) {
     const Peer* peer = peers_.Find(id);
-    if (peer == nullptr) continue;
+    if (peer == nullptr || peer->revoked) continue;
     const bool tell = push == PushEndpoint::kYes && peer->spec.endpoint.is_set();
     FillPeer(*peer, tell ? std::optional(peer->spec.endpoint) : std::nullopt, *delta.add_upsert());
   }

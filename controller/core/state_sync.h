@@ -40,6 +40,10 @@ class StateSync {
   // The connection ended: changes are collected until the next PushFull().
   void Stop();
 
+  // While hidden, the dataplane is told of no peer. For the next PushFull().
+  void HidePeers() { hidden_ = true; }
+  void ShowPeers() { hidden_ = false; }
+
   void MarkNode() { node_changed_ = true; }
   void MarkPeer(const NodeId& id, PushEndpoint endpoint);
   void MarkRemoved(const NodeId& id);
@@ -48,6 +52,10 @@ class StateSync {
 
   uint64_t generation() const { return applied_; }
   bool ready() const { return ready_; }
+  // Nothing is marked or under way.
+  bool is_done() const {
+    return ready_ && !in_flight_ && !node_changed_ && changed_.empty() && removed_.empty();
+  }
   // A push was refused: only a full one can help.
   bool stuck() const { return !ready_ && !in_flight_ && !error_.empty(); }
   const std::string& error() const { return error_; }  // of the last push, empty when it went well
@@ -69,6 +77,7 @@ class StateSync {
   bool in_flight_ = false;
   std::string error_;
 
+  bool hidden_ = false;
   bool node_changed_ = false;
   std::map<NodeId, PushEndpoint> changed_;
   std::set<NodeId> removed_;

@@ -101,24 +101,40 @@ struct TestNode {
     out.state_dir = config.state_dir;
     out.cluster_secret_file = config.cluster_secret_file;
     out.addresses = config.addresses;
+    out.auto_addresses = config.auto_addresses;
+    out.nucleus = config.nucleus;
+    out.beacons = config.beacons;
+    out.relay = config.relay;
     out.session = config.session;
+    out.paths = config.paths;
     for (const PeerConfig& peer : config.peers) {
       out.peers.push_back({.spec = peer.spec.Clone(), .psk_file = "", .line = 1, .psk_line = 1});
     }
     return out;
   }
+  void SetNucleus(const ClusterKeys& keys) {
+    cluster = &keys;
+    config.nucleus.addresses = {*HostPort::Parse("192.0.2.254:51900")};
+  }
   // A controller that knows nothing but its files.
   absl::Status StartController() {
     controller.reset();
+    dataplane.ForgetClient();
     controller = std::make_unique<Controller>(
         loop.io, dataplane,
         Controller::Options{.config = CloneConfig(),
                             .self = identity.public_key(),
                             .engine = {.static_private = identity.static_private().Clone(),
-                                       .cluster_psk = SomeKey(secret),
+                                       .cluster_psk = SomeKey(secret),  // without a keyring
                                        .workers = 1,
                                        .environment = loop.environment.get()},
+                            .identity = &identity,
+                            .cluster = cluster == nullptr
+                                           ? std::nullopt
+                                           : std::optional(ClusterKeyring(cluster->Clone())),
                             .clock = [this] { return loop.now; },
+                            .interfaces = [this](const std::string&) { return interfaces; },
+                            .links = [this](const std::string&) { return links; },
                             .session_check_interval = session_check_interval});
     absl::Status status = controller->LoadPeers();
     controller->Start();
@@ -139,6 +155,9 @@ struct TestNode {
   uint8_t secret;
   std::chrono::milliseconds session_check_interval{10'000};
   Config config;
+  const ClusterKeys* cluster = nullptr;  // for a Nucleus, with config.nucleus.addresses
+  std::vector<IpAddress> interfaces;     // of the machine
+  std::vector<NetworkLink> links;        // likewise
   std::unique_ptr<Controller> controller;
 };
 

@@ -42,8 +42,20 @@ class DataplaneClient {
   virtual void RemoveSession(const dataplane::v1::RemoveSessionRequest& request,
                              Callback<dataplane::v1::RemoveSessionResponse> done) = 0;
   virtual void GetCounters(Callback<dataplane::v1::GetCountersResponse> done) = 0;
+  // The same with everything by worker and CPU.
+  virtual void GetStats(Callback<dataplane::v1::GetCountersResponse> done) = 0;
+  virtual void ExplainPacket(const dataplane::v1::ExplainPacketRequest& request,
+                             Callback<dataplane::v1::ExplainPacketResponse> done) = 0;
+  virtual void ReadTrace(const dataplane::v1::ReadTraceRequest& request,
+                         Callback<dataplane::v1::ReadTraceResponse> done) = 0;
   virtual void SendEcho(const dataplane::v1::SendEchoRequest& request,
                         Callback<dataplane::v1::SendEchoResponse> done) = 0;
+  virtual void TryPath(const dataplane::v1::TryPathRequest& request,
+                       Callback<dataplane::v1::TryPathResponse> done) = 0;
+  virtual void MovePeer(const dataplane::v1::MovePeerRequest& request,
+                        Callback<dataplane::v1::MovePeerResponse> done) = 0;
+  virtual void OpenRelay(const dataplane::v1::OpenRelayRequest& request,
+                         Callback<dataplane::v1::OpenRelayResponse> done) = 0;
   // Best effort, as every datagram.
   virtual void SendPacket(const dataplane::v1::PacketOut& packet) = 0;
 };

@@ -16,6 +16,14 @@ namespace dp = dataplane::v1;
 
 void FakeWire::Attach(FakeDataplane* node) { nodes_.push_back(node); }
 
+void FakeWire::Cut(const FakeDataplane& a, const FakeDataplane& b) {
+  cut_.insert({{&a, &b}, {&b, &a}});
+}
+
+bool FakeWire::Joins(const FakeDataplane& a, const FakeDataplane& b) const {
+  return !cut_.contains({&a, &b});
+}
+
 FakeDataplane* FakeWire::At(const dp::Endpoint& endpoint) const {
   for (FakeDataplane* node : nodes_) {
     if (node->address.address() == endpoint.address() && node->address.port() == endpoint.port()) {
@@ -58,7 +66,9 @@ void FakeDataplane::Emit(const dp::Event& event) {
 template <typename Response>
 void FakeDataplane::Answer(const Callback<Response>& done, absl::StatusOr<Response> response) {
   if (!connected_) response = absl::UnavailableError("gone");
-  asio::post(loop_, [done, response] { done(response); });
+  asio::post(loop_, [this, done, response, client = client_] {
+    if (client == client_) done(response);
+  });
 }
 
 void FakeDataplane::GetInfo(Callback<dp::GetInfoResponse> done) {
@@ -67,6 +77,12 @@ void FakeDataplane::GetInfo(Callback<dp::GetInfoResponse> done) {
   info.set_boot_id(state.boot_id());
   info.set_workers(2);
   for (const auto& cipher : ciphers) *info.add_ciphers() = cipher;
+  info.set_path("socket");
+  info.set_listen_port(listen_port);
+  *info.mutable_paths() = paths;
+  const bool in_kernel =
+      paths.in_kernel() == dp::IN_KERNEL_AUTO || paths.in_kernel() == dp::IN_KERNEL_ON;
+  info.set_control_channels(in_kernel ? 1 : 0);
   dp::Feature& feature = *info.add_features();
   feature.set_name("udp_gso");
   feature.set_active(!refuses_udp_gso);
@@ -127,6 +143,8 @@ void FakeDataplane::ApplyState(const dp::ApplyStateRequest& request,
       journal.emplace_back(request.has_full() ? "apply full" : "apply delta");
       applied.push_back(request);
       state.set_generation(request.generation());
+      if (request.has_full()) paths = request.full().node().paths();
+      if (request.delta().has_node()) paths = request.delta().node().paths();
       ApplyPeers(request);
     }
   }
@@ -213,6 +231,27 @@ void FakeDataplane::GetCounters(Callback<dp::GetCountersResponse> done) {
   Answer<dp::GetCountersResponse>(done, counters);
 }
 
+void FakeDataplane::GetStats(Callback<dp::GetCountersResponse> done) {
+  Answer<dp::GetCountersResponse>(done, counters);
+}
+
+void FakeDataplane::ExplainPacket(const dp::ExplainPacketRequest& request,
+                                  Callback<dp::ExplainPacketResponse> done) {
+  explained.push_back(request);
+  Answer<dp::ExplainPacketResponse>(done, explanation);
+}
+
+void FakeDataplane::ReadTrace(const dp::ReadTraceRequest& request,
+                              Callback<dp::ReadTraceResponse> done) {
+  traced.push_back(request);
+  dp::ReadTraceResponse response;
+  if (!traces.empty()) {
+    response = traces.front();
+    traces.erase(traces.begin());
+  }
+  Answer<dp::ReadTraceResponse>(done, response);
+}
+
 bool FakeDataplane::CanSend(const std::string& peer_id) {
   const dp::PeerState* peer = StateOf(peer_id);
   return peer != nullptr && std::ranges::any_of(peer->sessions(), [](const auto& session) {
@@ -235,15 +274,66 @@ void FakeDataplane::SendEcho(const dp::SendEchoRequest& request,
   Emit(event);
 }
 
+void FakeDataplane::TryPath(const dp::TryPathRequest& request, Callback<dp::TryPathResponse> done) {
+  if (!CanSend(request.peer_id())) {
+    Answer<dp::TryPathResponse>(done, absl::FailedPreconditionError("no session"));
+    return;
+  }
+  ++tries;
+  Answer<dp::TryPathResponse>(done, dp::TryPathResponse());
+  const auto way = ways.find(request.to().SerializeAsString());
+  if (way == ways.end()) return;
+  dp::Event event;
+  event.mutable_echo_reply()->set_peer_id(request.peer_id());
+  event.mutable_echo_reply()->set_token(request.token());
+  event.mutable_echo_reply()->set_rtt_ns(static_cast<uint64_t>(way->second));
+  Emit(event);
+}
+
+void FakeDataplane::MovePeer(const dp::MovePeerRequest& request,
+                             Callback<dp::MovePeerResponse> done) {
+  if (!CanSend(request.peer_id())) {
+    Answer<dp::MovePeerResponse>(done, absl::FailedPreconditionError("no session"));
+    return;
+  }
+  journal.emplace_back("move");
+  *StateOf(request.peer_id())->mutable_endpoint() = request.to();
+  Answer<dp::MovePeerResponse>(done, dp::MovePeerResponse());
+  dp::Event event;
+  event.mutable_endpoint_changed()->set_peer_id(request.peer_id());
+  *event.mutable_endpoint_changed()->mutable_endpoint() = request.to();
+  Emit(event);
+}
+
+void FakeDataplane::OpenRelay(const dp::OpenRelayRequest& request,
+                              Callback<dp::OpenRelayResponse> done) {
+  journal.emplace_back("open relay");
+  opened.push_back(request);
+  Answer<dp::OpenRelayResponse>(done, dp::OpenRelayResponse());
+}
+
 void FakeDataplane::SendPacket(const dp::PacketOut& packet) {
   if (!connected_) return;
   journal.emplace_back("send " + std::to_string(packet.payload().front()));
+  const std::string& target = packet.to().address();
+  const auto first = static_cast<uint8_t>(target.front());
+  const bool to_all = target.size() == 4 ? first == 224 : first == 0xff;
+  if (to_all) {
+    for (FakeDataplane* each : wire_.nodes()) {
+      if (each->connected_ && each->address.port() == packet.to().port()) Arrive(*each, packet);
+    }
+    return;
+  }
   FakeDataplane* to = wire_.At(packet.to());
-  if (to == nullptr || !to->connected_) return;
+  if (to != nullptr && to->connected_) Arrive(*to, packet);
+}
+
+void FakeDataplane::Arrive(FakeDataplane& at, const dp::PacketOut& packet) {
+  if (!wire_.Joins(*this, at)) return;
   dp::PacketIn arrived;
   *arrived.mutable_from() = address;
   arrived.set_payload(packet.payload());
-  asio::post(loop_, [to, arrived] { to->listener_->OnPacketIn(arrived); });
+  asio::post(loop_, [&at, arrived] { at.listener_->OnPacketIn(arrived); });
 }
 
 }  // namespace omni

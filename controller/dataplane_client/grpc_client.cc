@@ -252,9 +252,34 @@ void GrpcDataplaneClient::RemoveSession(const dataplane::v1::RemoveSessionReques
 void GrpcDataplaneClient::GetCounters(Callback<dataplane::v1::GetCountersResponse> done) {
   impl_->Call(&Async::GetCounters, dataplane::v1::GetCountersRequest(), std::move(done));
 }
+void GrpcDataplaneClient::GetStats(Callback<dataplane::v1::GetCountersResponse> done) {
+  dataplane::v1::GetCountersRequest request;
+  request.set_groups(true);
+  impl_->Call(&Async::GetCounters, request, std::move(done));
+}
+void GrpcDataplaneClient::ExplainPacket(const dataplane::v1::ExplainPacketRequest& request,
+                                        Callback<dataplane::v1::ExplainPacketResponse> done) {
+  impl_->Call(&Async::ExplainPacket, request, std::move(done));
+}
+void GrpcDataplaneClient::ReadTrace(const dataplane::v1::ReadTraceRequest& request,
+                                    Callback<dataplane::v1::ReadTraceResponse> done) {
+  impl_->Call(&Async::ReadTrace, request, std::move(done));
+}
 void GrpcDataplaneClient::SendEcho(const dataplane::v1::SendEchoRequest& request,
                                    Callback<dataplane::v1::SendEchoResponse> done) {
   impl_->Call(&Async::SendEcho, request, std::move(done));
+}
+void GrpcDataplaneClient::TryPath(const dataplane::v1::TryPathRequest& request,
+                                  Callback<dataplane::v1::TryPathResponse> done) {
+  impl_->Call(&Async::TryPath, request, std::move(done));
+}
+void GrpcDataplaneClient::MovePeer(const dataplane::v1::MovePeerRequest& request,
+                                   Callback<dataplane::v1::MovePeerResponse> done) {
+  impl_->Call(&Async::MovePeer, request, std::move(done));
+}
+void GrpcDataplaneClient::OpenRelay(const dataplane::v1::OpenRelayRequest& request,
+                                    Callback<dataplane::v1::OpenRelayResponse> done) {
+  impl_->Call(&Async::OpenRelay, request, std::move(done));
 }
 void GrpcDataplaneClient::SendPacket(const dataplane::v1::PacketOut& packet) {
   impl_->SendPacket(packet);

@@ -29,8 +29,19 @@ class GrpcDataplaneClient : public DataplaneClient {
   void RemoveSession(const dataplane::v1::RemoveSessionRequest& request,
                      Callback<dataplane::v1::RemoveSessionResponse> done) override;
   void GetCounters(Callback<dataplane::v1::GetCountersResponse> done) override;
+  void GetStats(Callback<dataplane::v1::GetCountersResponse> done) override;
+  void ExplainPacket(const dataplane::v1::ExplainPacketRequest& request,
+                     Callback<dataplane::v1::ExplainPacketResponse> done) override;
+  void ReadTrace(const dataplane::v1::ReadTraceRequest& request,
+                 Callback<dataplane::v1::ReadTraceResponse> done) override;
   void SendEcho(const dataplane::v1::SendEchoRequest& request,
                 Callback<dataplane::v1::SendEchoResponse> done) override;
+  void TryPath(const dataplane::v1::TryPathRequest& request,
+               Callback<dataplane::v1::TryPathResponse> done) override;
+  void MovePeer(const dataplane::v1::MovePeerRequest& request,
+                Callback<dataplane::v1::MovePeerResponse> done) override;
+  void OpenRelay(const dataplane::v1::OpenRelayRequest& request,
+                 Callback<dataplane::v1::OpenRelayResponse> done) override;
   void SendPacket(const dataplane::v1::PacketOut& packet) override;
 
  private:

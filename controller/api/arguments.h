@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "controller/core/peer_table.h"
 #include "omni/control/v1/control.pb.h"
+#include "omni/dataplane/v1/dataplane.pb.h"
 
 namespace omni {
 
@@ -26,5 +27,15 @@ struct PingPlan {
   uint32_t padding = 48;
 };
 absl::StatusOr<PingPlan> CheckPing(const control::v1::PingRequest& request);
+
+absl::StatusOr<dataplane::v1::ExplainPacketRequest> CheckExplain(
+    const control::v1::ExplainPacketRequest& request);
+
+struct TracePlan {
+  uint32_t packets = 10;
+  dataplane::v1::ReadTraceRequest ask;  // without a token
+};
+absl::StatusOr<TracePlan> CheckTrace(const PeerTable& peers,
+                                     const control::v1::TraceRequest& request);
 
 }  // namespace omni

@@ -4,12 +4,13 @@
 #include <map>
 #include <utility>
 
-#include <boost/asio/post.hpp>
-
 #include "common/status.h"
 #include "controller/api/arguments.h"
+#include "controller/api/on_loop.h"
+#include "controller/api/peer_counters.h"
 #include "controller/api/ping.h"
 #include "controller/api/views.h"
+#include "controller/api/watch_peers.h"
 #include "controller/core/peer_request.h"
 
 namespace omni {
@@ -19,28 +20,6 @@ namespace api = control::v1;
 namespace dp = dataplane::v1;
 using grpc::CallbackServerContext;
 using grpc::ServerUnaryReactor;
-
-// Runs `work` on the loop; it calls Finish() on the reactor, then or later. Request and response
-// live until then, also when the caller has gone.
-template <typename Work>
-ServerUnaryReactor* OnLoop(boost::asio::io_context& loop, CallbackServerContext* context,
-                           Work work) {
-  ServerUnaryReactor* reactor = context->DefaultReactor();
-  boost::asio::post(loop, [reactor, work = std::move(work)] { work(reactor); });
-  return reactor;
-}
-
-using CountersById = std::map<std::string, const dp::PeerCounters*>;
-CountersById ById(const dp::GetCountersResponse& counters) {
-  CountersById out;
-  for (const dp::PeerCounters& peer : counters.peers()) out.emplace(peer.peer_id(), &peer);
-  return out;
-}
-
-const dp::PeerCounters* CountersOf(const CountersById& counters, const Peer& peer) {
-  const auto found = counters.find(peer.id().ToBytes());
-  return found == counters.end() ? nullptr : found->second;
-}
 
 }  // namespace
 
@@ -52,6 +31,24 @@ ServerUnaryReactor* ControlService::GetStatus(CallbackServerContext* context,
       FillStatus(controller_, *response);
       reactor->Finish(grpc::Status::OK);
     });
+  });
+}
+
+ServerUnaryReactor* ControlService::SetNodeState(CallbackServerContext* context,
+                                                 const api::SetNodeStateRequest* request,
+                                                 api::SetNodeStateResponse* /*response*/) {
+  return OnLoop(loop_, context, [this, request](ServerUnaryReactor* reactor) {
+    if (request->state() != api::NODE_STATE_UP && request->state() != api::NODE_STATE_DOWN) {
+      reactor->Finish({grpc::StatusCode::INVALID_ARGUMENT, "state: is neither up nor down"});
+      return;
+    }
+    const absl::Status status = controller_.SetNodeState(
+        request->state() == api::NODE_STATE_UP ? NodeState::kUp : NodeState::kDown);
+    if (!status.ok()) {
+      reactor->Finish(ToGrpc(status));
+      return;
+    }
+    controller_.WhenApplied([reactor] { reactor->Finish(grpc::Status::OK); });
   });
 }
 
@@ -136,6 +133,34 @@ ServerUnaryReactor* ControlService::ListSessions(CallbackServerContext* context,
   });
 }
 
+ServerUnaryReactor* ControlService::GetNucleus(CallbackServerContext* context,
+                                               const api::GetNucleusRequest* /*request*/,
+                                               api::GetNucleusResponse* response) {
+  return OnLoop(loop_, context, [this, response](ServerUnaryReactor* reactor) {
+    FillNucleus(controller_, *response);
+    reactor->Finish(grpc::Status::OK);
+  });
+}
+
+ServerUnaryReactor* ControlService::CheckNetwork(CallbackServerContext* context,
+                                                 const api::CheckNetworkRequest* /*request*/,
+                                                 api::CheckNetworkResponse* response) {
+  return OnLoop(loop_, context, [this, response](ServerUnaryReactor* reactor) {
+    controller_.CheckNetwork([this, response, reactor] {
+      FillNetwork(controller_, *response);
+      reactor->Finish(grpc::Status::OK);
+    });
+  });
+}
+
+ServerUnaryReactor* ControlService::ReleaseAddresses(
+    CallbackServerContext* context, const api::ReleaseAddressesRequest* /*request*/,
+    api::ReleaseAddressesResponse* /*response*/) {
+  return OnLoop(loop_, context, [this](ServerUnaryReactor* reactor) {
+    reactor->Finish(ToGrpc(controller_.ReleaseAddresses()));
+  });
+}
+
 ServerUnaryReactor* ControlService::GetDrops(CallbackServerContext* context,
                                              const api::GetDropsRequest* /*request*/,
                                              api::GetDropsResponse* response) {
@@ -167,6 +192,11 @@ ServerUnaryReactor* ControlService::Reload(CallbackServerContext* context,
     }
     reactor->Finish(ToGrpc(result.status()));
   });
+}
+
+grpc::ServerWriteReactor<api::PeerChange>* ControlService::WatchPeers(
+    CallbackServerContext* /*context*/, const api::WatchPeersRequest* request) {
+  return WatchPeersCall::Start(loop_, controller_, watching_, *request);
 }
 
 grpc::ServerWriteReactor<api::PingResult>* ControlService::Ping(CallbackServerContext* /*context*/,

@@ -6,6 +6,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <memory>
+
 #include <boost/asio/io_context.hpp>
 
 #include "controller/core/controller.h"
@@ -21,9 +23,14 @@ class ControlService : public control::v1::Control::CallbackService {
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const control::v1::GetStatusRequest* request,
                                       control::v1::GetStatusResponse* response) override;
+  grpc::ServerUnaryReactor* SetNodeState(grpc::CallbackServerContext* context,
+                                         const control::v1::SetNodeStateRequest* request,
+                                         control::v1::SetNodeStateResponse* response) override;
   grpc::ServerUnaryReactor* ListPeers(grpc::CallbackServerContext* context,
                                       const control::v1::ListPeersRequest* request,
                                       control::v1::ListPeersResponse* response) override;
+  grpc::ServerWriteReactor<control::v1::PeerChange>* WatchPeers(
+      grpc::CallbackServerContext* context, const control::v1::WatchPeersRequest* request) override;
   grpc::ServerUnaryReactor* GetPeer(grpc::CallbackServerContext* context,
                                     const control::v1::GetPeerRequest* request,
                                     control::v1::Peer* response) override;
@@ -36,9 +43,41 @@ class ControlService : public control::v1::Control::CallbackService {
   grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* context,
                                          const control::v1::ListSessionsRequest* request,
                                          control::v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* GetNucleus(grpc::CallbackServerContext* context,
+                                       const control::v1::GetNucleusRequest* request,
+                                       control::v1::GetNucleusResponse* response) override;
+  grpc::ServerUnaryReactor* CheckNetwork(grpc::CallbackServerContext* context,
+                                         const control::v1::CheckNetworkRequest* request,
+                                         control::v1::CheckNetworkResponse* response) override;
+  grpc::ServerUnaryReactor* ReleaseAddresses(
+      grpc::CallbackServerContext* context, const control::v1::ReleaseAddressesRequest* request,
+      control::v1::ReleaseAddressesResponse* response) override;
+  grpc::ServerUnaryReactor* RevokeNode(grpc::CallbackServerContext* context,
+                                       const control::v1::RevokeNodeRequest* request,
+                                       control::v1::Revocation* response) override;
+  grpc::ServerUnaryReactor* GetCluster(grpc::CallbackServerContext* context,
+                                       const control::v1::GetClusterRequest* request,
+                                       control::v1::GetClusterResponse* response) override;
+  grpc::ServerUnaryReactor* ListRevocations(
+      grpc::CallbackServerContext* context, const control::v1::ListRevocationsRequest* request,
+      control::v1::ListRevocationsResponse* response) override;
   grpc::ServerUnaryReactor* GetDrops(grpc::CallbackServerContext* context,
                                      const control::v1::GetDropsRequest* request,
                                      control::v1::GetDropsResponse* response) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
+                                     const control::v1::GetStatsRequest* request,
+                                     control::v1::GetStatsResponse* response) override;
+  grpc::ServerUnaryReactor* GetPaths(grpc::CallbackServerContext* context,
+                                     const control::v1::GetPathsRequest* request,
+                                     control::v1::Paths* response) override;
+  grpc::ServerUnaryReactor* SetPaths(grpc::CallbackServerContext* context,
+                                     const control::v1::SetPathsRequest* request,
+                                     control::v1::Paths* response) override;
+  grpc::ServerUnaryReactor* ExplainPacket(grpc::CallbackServerContext* context,
+                                          const control::v1::ExplainPacketRequest* request,
+                                          control::v1::ExplainPacketResponse* response) override;
+  grpc::ServerWriteReactor<control::v1::TraceResult>* Trace(
+      grpc::CallbackServerContext* context, const control::v1::TraceRequest* request) override;
   grpc::ServerUnaryReactor* Reload(grpc::CallbackServerContext* context,
                                    const control::v1::ReloadRequest* request,
                                    control::v1::ReloadResponse* response) override;
@@ -48,6 +87,7 @@ class ControlService : public control::v1::Control::CallbackService {
  private:
   boost::asio::io_context& loop_;
   Controller& controller_;
+  const std::shared_ptr<size_t> watching_ = std::make_shared<size_t>(0);  // of the loop
 };
 
 }  // namespace omni

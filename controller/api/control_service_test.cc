@@ -361,5 +361,129 @@ TEST_F(ControlServiceTest, ReflectionListsTheService) {
   EXPECT_THAT(done.get(), HasSubstr("omni.control.v1.Control"));
 }
 
+TEST_F(ControlServiceTest, SetsPathsAndShowsWhoSaidWhat) {
+  api::SetPathsRequest request;
+  api::Paths paths;
+  request.mutable_say()->set_xdp("native,eth0=fast");
+  grpc::Status status = Call(&api::Control::Stub::SetPaths, request, paths);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("xdp: \"fast\" is none of"));
+  EXPECT_FALSE(a_.dataplane.paths.has_xdp());
+  request.mutable_say()->set_xdp("native,eth0=off");
+  request.mutable_say()->set_in_kernel("on");
+  status = Call(&api::Control::Stub::SetPaths, request, paths);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(paths.api().xdp(), "native,eth0=off");
+  EXPECT_EQ(paths.in_force().xdp(), "native,eth0=off") << "the dataplane goes by it already";
+  EXPECT_EQ(paths.in_force().in_kernel(), "on");
+  EXPECT_EQ(paths.path(), "socket");
+  EXPECT_EQ(paths.features_size(), 0) << "offloads are none";
+  request.Clear();
+  request.set_reset(true);
+  ASSERT_TRUE(Call(&api::Control::Stub::SetPaths, request, paths).ok());
+  EXPECT_EQ(paths.api().ShortDebugString(), "");
+  a_.dataplane.Disconnect();
+  request.mutable_say()->set_path("afxdp");
+  ASSERT_TRUE(Call(&api::Control::Stub::SetPaths, request, paths).ok()) << "kept for later";
+  EXPECT_FALSE(paths.has_in_force());
+  EXPECT_EQ(paths.api().path(), "afxdp");
+}
+
+TEST_F(ControlServiceTest, ExplainsAPacketByThePeersName) {
+  api::ExplainPacketRequest request;
+  api::ExplainPacketResponse response;
+  const auto refused = [&](const char* why) {
+    const grpc::Status status = Call(&api::Control::Stub::ExplainPacket, request, response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(status.error_message(), why);
+  };
+  refused("destination: \"\" is no IP address");
+  request.set_destination("fd77::2");
+  request.set_size(39);
+  refused("size: 39 is not within 40-65535");
+  request.set_size(0);
+  request.set_protocol("sctp");
+  refused("protocol: \"sctp\" is none of icmp, udp, tcp, nor within 0-255");
+  request.set_protocol("");
+  a_.dataplane.explanation.set_peer_id(b_.identity.node_id().ToBytes());
+  a_.dataplane.explanation.set_session_id("\x01\xff");
+  a_.dataplane.explanation.set_path("kernel");
+  a_.dataplane.explanation.add_steps()->set_name("route");
+  ASSERT_TRUE(Call(&api::Control::Stub::ExplainPacket, request, response).ok());
+  EXPECT_EQ(response.peer(), "b");
+  EXPECT_EQ(response.session_id(), "01ff");
+  EXPECT_EQ(response.path(), "kernel");
+  EXPECT_EQ(response.steps(0).name(), "route");
+  const dp::ExplainPacketRequest& asked = a_.dataplane.explained.back();
+  EXPECT_EQ(asked.size(), 84U);
+  EXPECT_EQ(asked.protocol(), 58U) << "ICMP of IPv6";
+}
+
+TEST_F(ControlServiceTest, StreamsATraceUntilItHasEnough) {
+  for (int i = 0; i < 2; ++i) {
+    dp::ReadTraceResponse answer;
+    answer.set_kernel_tx(static_cast<uint64_t>(i) + 5);
+    for (int j = 0; j < 2; ++j) {
+      dp::TracedPacket& packet = *answer.add_packets();
+      packet.set_peer_id(b_.identity.node_id().ToBytes());
+      packet.set_source("\x0a\x4d\x01\x02");
+      packet.set_source_port(80);
+      packet.set_protocol(6);
+      packet.set_verdict("rx_replayed");
+      packet.set_dropped(true);
+    }
+    a_.dataplane.traces.push_back(answer);
+  }
+  const auto trace = [&](const api::TraceRequest& request, std::vector<api::TraceResult>& results) {
+    auto done = std::async(std::launch::async, [&] {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));
+      auto reader = stub_->Trace(&context, request);
+      api::TraceResult result;
+      while (reader->Read(&result)) results.push_back(result);
+      return reader->Finish();
+    });
+    EXPECT_TRUE(Wait(done));
+    return done.get();
+  };
+  api::TraceRequest request;
+  std::vector<api::TraceResult> results;
+  request.set_peer("nobody");
+  EXPECT_EQ(trace(request, results).error_code(), grpc::StatusCode::NOT_FOUND);
+  request.set_peer("b");
+  request.set_packets(3);
+  request.set_drops_only(true);
+  ASSERT_TRUE(trace(request, results).ok());
+  ASSERT_EQ(results.size(), 4U) << "three packets, and a last word";
+  EXPECT_EQ(results[2].packet().peer(), "b");
+  EXPECT_EQ(results[2].packet().source(), "10.77.1.2:80");
+  EXPECT_EQ(results[2].packet().protocol(), "tcp");
+  EXPECT_TRUE(results[2].packet().dropped());
+  EXPECT_FALSE(results[3].has_packet());
+  EXPECT_EQ(results[3].kernel_tx(), 6U);
+  ASSERT_EQ(a_.dataplane.traced.size(), 2U);
+  EXPECT_NE(a_.dataplane.traced[0].token(), 0U);
+  EXPECT_EQ(a_.dataplane.traced[0].token(), a_.dataplane.traced[1].token());
+  EXPECT_EQ(a_.dataplane.traced[0].peer_id(), b_.identity.node_id().ToBytes());
+  EXPECT_TRUE(a_.dataplane.traced[0].drops_only());
+}
+
+TEST_F(ControlServiceTest, StatsHaveDropsAndCounters) {
+  dp::Counter& worker = *a_.dataplane.counters.add_workers();
+  worker.set_name("wakeups");
+  worker.set_value(7);
+  a_.dataplane.counters.add_drops()->set_name("rx_bad_tag");
+  a_.dataplane.counters.add_groups()->set_name("worker 0");
+  a_.dataplane.counters.add_paths()->set_path("kernel");
+  api::GetStatsResponse stats;
+  ASSERT_TRUE(Call(&api::Control::Stub::GetStats, api::GetStatsRequest(), stats).ok());
+  ASSERT_EQ(stats.counters_size(), 2);
+  EXPECT_EQ(stats.counters(0).value(), 7U);
+  EXPECT_FALSE(stats.counters(0).drop());
+  EXPECT_TRUE(stats.counters(1).drop());
+  EXPECT_EQ(stats.groups(0).name(), "worker 0");
+  EXPECT_EQ(stats.paths(0).path(), "kernel");
+}
+
 }  // namespace
 }  // namespace omni

@@ -13,6 +13,14 @@
 namespace omni {
 
 namespace asio = boost::asio;
+
+namespace {
+
+// LIMIT: one may be lost on any path.
+constexpr uint32_t kLostBeforeHandshake = 2;
+
+}  // namespace
+
 using std::chrono::steady_clock;
 
 PingCall* PingCall::Start(asio::io_context& loop, Controller& controller,
@@ -61,12 +69,21 @@ void PingCall::Begin() {
     End(ToGrpc(status));
     return;
   }
+  if ((*peer)->revoked) {
+    End({grpc::StatusCode::FAILED_PRECONDITION, "peer: it is " + (*peer)->last_error});
+    return;
+  }
   plan_ = *plan;
   peer_ = (*peer)->id();
   Next();
 }
 
 void PingCall::Next() {
+  if (controller_.node_state() == NodeState::kDown) {
+    End({grpc::StatusCode::FAILED_PRECONDITION, "the node is down: omnictl up"});
+    return;
+  }
+  result_.Clear();
   ++sequence_;
   sent_ = steady_clock::now();
   waiting_ = true;
@@ -85,7 +102,14 @@ void PingCall::TrySend() {
 
 void PingCall::OnEcho(const absl::StatusOr<Duration>& rtt) {
   if (rtt.ok()) {
+    lost_in_a_row_ = 0;
     *result_.mutable_rtt() = ToProto(*rtt);
+    const Peer* peer = controller_.peers().Find(peer_);
+    const auto kind = peer == nullptr ? std::nullopt : controller_.PathOf(*peer);
+    if (kind) {
+      result_.set_path_kind(std::string(Name(*kind)));
+      result_.set_endpoint(peer->endpoint.ToString());
+    }
     WriteResult();
     return;
   }
@@ -105,11 +129,16 @@ void PingCall::OnEcho(const absl::StatusOr<Duration>& rtt) {
 }
 
 void PingCall::OnTimeout() {
-  controller_.ForgetEcho(token_);
+  controller_.LoseEcho(peer_, token_);
   const Peer* peer = controller_.peers().Find(peer_);
   if (peer == nullptr) {
     End({grpc::StatusCode::NOT_FOUND, "peer: was removed"});
     return;
+  }
+  // A peer that was down has forgotten the session, and the dataplane waits for no answer to
+  // echoes.
+  if (peer->has_confirmed_session() && ++lost_in_a_row_ == kLostBeforeHandshake) {
+    controller_.Initiate(peer_);
   }
   std::string why = "no answer";
   if (!peer->has_confirmed_session()) {

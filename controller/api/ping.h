@@ -57,6 +57,7 @@ class PingCall : public grpc::ServerWriteReactor<control::v1::PingResult>,
   control::v1::PingResult result_;
   uint32_t sequence_ = 0;
   uint64_t token_ = 0;
+  uint32_t lost_in_a_row_ = 0;
   bool waiting_ = false;  // for an echo or a session
   bool ended_ = false;
   std::chrono::steady_clock::time_point sent_;

@@ -34,6 +34,11 @@ TEST(Metrics, PleasePromtool) {
   TestLoop loop;
   TestNode a(loop, "a", 1);
   TestNode b(loop, "b", 2);
+  const ClusterKeys keys = *ClusterKeys::Derive("correct horse battery staple");
+  for (TestNode* node : {&a, &b}) {
+    node->cluster = &keys;
+    node->config.beacons = true;
+  }
   a.AddToConfig(b.Spec());
   b.AddToConfig(a.Spec());
   for (TestNode* node : {&a, &b}) {
@@ -53,13 +58,32 @@ TEST(Metrics, PleasePromtool) {
   worker.set_help("Calls of recvmmsg.");
   std::ostringstream text;
   prometheus::TextSerializer().Serialize(text, CollectMetrics(*a.controller, &counters));
-  for (const char* name :
-       {"omni_peer_up{", "omni_peer_rtt_seconds{", "omni_peer_last_handshake_age_seconds{",
-        "omni_peer_tx_bytes_total{", "omni_peer_rx_bytes_total{", "omni_peer_tx_packets_total{",
-        "omni_peer_rx_packets_total{", "omni_peer_handshakes_total{",
-        "omni_peer_handshake_failures_total{", "omni_drops_total{", "omni_build_info{",
-        "omni_dataplane_socket_receive_calls_total ", "omni_dataplane_feature_active{",
-        "omni_dataplane_feature_refusals_total{", "process_start_time_seconds "}) {
+  for (const char* name : {"omni_peer_up{",
+                           "omni_peer_rtt_seconds{",
+                           "omni_peer_last_handshake_age_seconds{",
+                           "omni_peer_tx_bytes_total{",
+                           "omni_peer_rx_bytes_total{",
+                           "omni_peer_tx_packets_total{",
+                           "omni_peer_rx_packets_total{",
+                           "omni_peer_handshakes_total{",
+                           "omni_peer_handshake_failures_total{",
+                           "omni_drops_total{",
+                           "omni_build_info{",
+                           "omni_dataplane_socket_receive_calls_total ",
+                           "omni_dataplane_feature_active{",
+                           "omni_dataplane_feature_refusals_total{",
+                           "process_start_time_seconds ",
+                           "omni_mesh_beacons_sent_total ",
+                           "omni_mesh_beacons_heard_total ",
+                           "omni_mesh_beacons_replayed_total ",
+                           "omni_mesh_beacons_refused_total{",
+                           "omni_mesh_neighbours ",
+                           "omni_mesh_connections ",
+                           "omni_mesh_handshakes_total ",
+                           "omni_mesh_handshake_failures_total ",
+                           "omni_mesh_connection_moves_total ",
+                           "omni_mesh_messages_refused_total ",
+                           "omni_mesh_knocks_refused_total{"}) {
     EXPECT_NE(text.str().find(std::string("\n") + name), std::string::npos) << name;
   }
   EXPECT_EQ(RunCommand("promtool check metrics >&2", text.str()), 0) << text.str();

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <exception>
 #include <future>
 #include <utility>
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "absl/cleanup/cleanup.h"
-#include "common/ip.h"
+#include "common/metrics/exposer.h"
 #include "common/status.h"
 #include "controller/metrics/metrics.h"
 
@@ -69,38 +64,14 @@ class Source : public prometheus::Collectable {
   Controller& controller_;
 };
 
-// The HTTP library does not say why it cannot listen; a socket of our own does.
-absl::Status CheckFree(const std::string& listen) {
-  const auto endpoint = Endpoint::Parse(listen);
-  if (!endpoint)
-    return absl::InvalidArgumentError(fmt::format("metrics: \"{}\" is not IP:PORT", listen));
-  sockaddr_storage address{};
-  const socklen_t length = endpoint->ToSockaddr(&address);
-  const int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return ErrnoStatus("socket");
-  const absl::Cleanup close_fd = [fd] { close(fd); };
-  const int one = 1;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-  // SAFETY: sockaddr_storage holds the sockaddr that `length` bytes of it describe.
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0 || ::listen(fd, 1) != 0) {
-    return ErrnoStatus("metrics: listen on " + listen);
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(asio::io_context& loop,
                                                                     Controller& controller,
                                                                     const std::string& listen) {
-  RETURN_IF_ERROR(CheckFree(listen));
   std::unique_ptr<MetricsServer> server(new MetricsServer());
   server->source_ = std::make_shared<Source>(loop, controller);
-  try {
-    server->exposer_ = std::make_unique<prometheus::Exposer>(listen, 2);
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(fmt::format("metrics: listen on {}: {}", listen, error.what()));
-  }
+  ASSIGN_OR_RETURN(server->exposer_, StartExposer(listen));
   server->exposer_->RegisterCollectable(server->source_);
   return server;
 }

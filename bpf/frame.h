@@ -17,7 +17,7 @@
 
 /* LIMIT: a customer's tag inside a provider's (802.1ad). */
 #define OMNI_FRAME_TAGS 2
-/* LIMIT: as in parse.h: each header that may stand before UDP at most twice (RFC 8200, 4.1). */
+/* LIMIT: as in outer.h: each header that may stand before UDP at most twice (RFC 8200, 4.1). */
 #define OMNI_FRAME_EXTENSIONS 4
 #define OMNI_FRAME_FRAGMENT 0x3fff /* more fragments, or an offset */
 
@@ -25,7 +25,8 @@
 struct omni_datagram {
   uint32_t payload;       /* offset of the UDP payload */
   uint32_t payload_bytes; /* host order */
-  uint16_t target_port;   /* network order */
+  uint16_t source_port;   /* network order, as the next one */
+  uint16_t target_port;
   struct omni_steer_address source;
   struct omni_steer_address target;
 };
@@ -39,6 +40,7 @@ OMNI_INLINE int omni_frame_udp(struct xdp_md* ctx, uint32_t at, uint32_t end,
   if (bytes < sizeof(udp) || at + bytes > end) return 0;
   out->payload = at + sizeof(udp);
   out->payload_bytes = bytes - sizeof(udp);
+  out->source_port = udp.source;
   out->target_port = udp.dest;
   return 1;
 }

@@ -32,10 +32,11 @@ struct {
   __type(value, uint64_t);
 } omni_counters SEC(".maps");
 
-OMNI_INLINE void omni_count(uint32_t index) {
+OMNI_INLINE void omni_add(uint32_t index, uint64_t amount) {
   uint64_t* value = bpf_map_lookup_elem(&omni_counters, &index);
-  if (value) ++*value;
+  if (value) *value += amount;
 }
+OMNI_INLINE void omni_count(uint32_t index) { omni_add(index, 1); }
 
 /* One's complement sum of 64 bits to 16. */
 OMNI_INLINE uint16_t omni_fold(uint64_t sum) {

@@ -5,20 +5,22 @@
 #ifndef OMNI_BPF_MAPS_H
 #define OMNI_BPF_MAPS_H
 
-#include "bpf/chacha20.h"
+#include "bpf/packet.h"
 
 /* Set before loading. */
-const volatile uint16_t omni_port = 0;      /* our UDP port, network order */
-const volatile uint32_t omni_tun = 0;       /* interface index of the TUN */
-const volatile uint32_t omni_threshold = 0; /* inner bytes up to which the kernel sends */
-const volatile uint64_t omni_guard_ns = 0;  /* how long a flow stays with user space */
+const volatile uint16_t omni_port = 0;     /* our UDP port, network order */
+const volatile uint32_t omni_tun = 0;      /* interface index of the TUN */
+const volatile uint64_t omni_guard_ns = 0; /* how long a flow stays with user space */
+const volatile uint64_t omni_pace_ns = 0;  /* a flow faster than a packet each is bulk; 0: none */
+const volatile uint32_t omni_magic = 0;    /* random; see struct omni_mark */
 
 /* Which control channel has which slot. */
 struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, OMNI_KERNEL_CHANNELS);
-  __type(key, uint64_t);
-  __type(value, uint32_t);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, OMNI_KERNEL_BUCKETS);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, uint32_t);
+  __type(value, struct omni_kernel_bucket);
 } omni_rx_slots SEC(".maps");
 
 /* Control channels that we receive. */
@@ -73,13 +75,36 @@ struct {
   __type(value, uint32_t);
 } omni_routes6 SEC(".maps");
 
-/* When a packet of a flow last went to user space. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __type(key, uint32_t);
+  __type(value, struct omni_kernel_config);
+} omni_config SEC(".maps");
+
+OMNI_INLINE uint32_t omni_threshold(void) {
+  const uint32_t only = 0;
+  const struct omni_kernel_config* config = bpf_map_lookup_elem(&omni_config, &only);
+  return config ? config->threshold : 0;
+}
+
+/* What the host sends, flow by flow. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, OMNI_KERNEL_FLOWS);
   __type(key, uint32_t);
-  __type(value, uint64_t);
+  __type(value, struct omni_kernel_flow);
 } omni_flows SEC(".maps");
+
+/* Interfaces that XDP may open packets of: where the program at TC ingress takes them on to the
+ * TUN. The value is the interface's index; its place that modulo the size. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, OMNI_KERNEL_XDP_INTERFACES);
+  __type(key, uint32_t);
+  __type(value, uint32_t);
+} omni_xdp_interfaces SEC(".maps");
 
 /* Confirmations and moves of peers. */
 struct {
@@ -108,6 +133,18 @@ OMNI_INLINE void omni_copy_key(struct omni_crypt* c, const uint8_t from[32]) {
   to[1] = words[1];
   to[2] = words[2];
   to[3] = words[3];
+}
+
+/* The slot of a channel; one that does not exist when it has none. */
+OMNI_INLINE uint32_t omni_slot_of(uint64_t id) {
+  uint32_t place = OMNI_BUCKET_OF(id);
+  const struct omni_kernel_bucket* bucket = bpf_map_lookup_elem(&omni_rx_slots, &place);
+  if (bucket) {
+    for (int i = 0; i < OMNI_KERNEL_BUCKET; ++i) {
+      if (bucket->id[i] == id) return bucket->slot[i];
+    }
+  }
+  return OMNI_KERNEL_CHANNELS;
 }
 
 /* The peer that holds an inner address; a number that no peer has when none does. */

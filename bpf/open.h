@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* From the network to the host. A datagram of a control channel that the kernel owns is taken off
- * the wire at TC ingress and handed to the TUN; everything else goes on untouched.
+ * the wire, at XDP or at TC ingress, and handed to the TUN; everything else goes on untouched.
  *
  *   1. parse      a datagram to our port, session data, a control channel of ours
  *   2. limits     expiry, counter, length
  *   3. open       the tag first, then the replay window, and only then the text
  *   4. peer       confirmation, roaming, activity
  *   5. inner      well-formed, its source belongs to the peer, congestion marks merged
- *   6. deliver    outer headers off, inner packet to the TUN as if it had come in there
+ *   6. deliver    outer headers off, inner packet to the TUN as if it had come in there (deliver.h)
  *
  * A datagram can reach the socket all the same: GRO merged it with others, it came in fragments, or
  * through an interface that is not watched. User space then has the kernel open it
@@ -17,24 +17,22 @@
 #ifndef OMNI_BPF_OPEN_H
 #define OMNI_BPF_OPEN_H
 
-#include "bpf/parse.h"
+#include <linux/if_packet.h>
+
+#include "bpf/deliver.h"
+#include "bpf/outer.h"
 #include "bpf/poly1305.h"
 #include "bpf/replay.h"
-
-enum omni_way { OMNI_FROM_WIRE, OMNI_FROM_USER_SPACE };
 
 /* What the stages have found out. */
 struct omni_opening {
   struct omni_outer outer;
   struct omni_kernel_rx* channel;
   struct omni_crypt* work;
-  uint64_t id;
-  uint64_t counter;
   uint64_t now;
   uint32_t slot;
   uint32_t active;
   uint32_t bytes; /* of the inner packet */
-  uint32_t tag[4];
 };
 
 /* ECN codepoints (RFC 3168). */
@@ -43,67 +41,65 @@ struct omni_opening {
 #define OMNI_ECT0 2
 #define OMNI_CE 3
 
-/* A stage gives 0 to go on, or how the packet ends. */
-#define OMNI_GO_ON 0
-#define OMNI_PASS (-1) /* TC_ACT_UNSPEC: whatever comes next may have it */
-#define OMNI_DROP 2    /* TC_ACT_SHOT */
-
-OMNI_INLINE int omni_drop(enum omni_drop_reason reason) {
-  omni_count(reason);
-  return OMNI_DROP;
+/* Whether the packet is one that this hook may take at all. */
+OMNI_INLINE int omni_is_for_us(void* packet, enum omni_way way) {
+  if (way == OMNI_AT_XDP) {
+    const uint32_t index = omni_interface(packet, way);
+    uint32_t place = index % OMNI_KERNEL_XDP_INTERFACES;
+    const uint32_t* allowed = bpf_map_lookup_elem(&omni_xdp_interfaces, &place);
+    if (!allowed || *allowed != index) return 0;
+    /* No control packet is so long that it comes in pieces, and pieces are not cut here. */
+    return omni_length(packet, way) == omni_first_piece(packet);
+  }
+  /* What is for another machine reached a bridge's port, or an interface that hears all. */
+  return ((struct __sk_buff*)packet)->pkt_type == PACKET_HOST;
 }
 
-OMNI_INLINE int omni_find_channel(struct __sk_buff* skb, struct omni_opening* o,
-                                  enum omni_way way) {
-  /* What is for another machine reached a bridge's port, or an interface that hears all. */
-  if (skb->pkt_type != PACKET_HOST || !omni_parse_outer(skb, &o->outer)) return OMNI_PASS;
-  uint64_t words[2];
-  if (o->outer.payload_bytes < OMNI_DATA_OVERHEAD) return OMNI_PASS;
-  if (bpf_skb_load_bytes(skb, o->outer.payload, words, sizeof(words))) return OMNI_PASS;
-  o->id = words[0];
-  o->counter = words[1];
-  if ((o->id & 0xff) != OMNI_MSG_DATA) return OMNI_PASS;
-  if ((o->id >> 8 & 0xff) >> OMNI_CHANNEL_KIND_SHIFT != OMNI_CHANNEL_L3_CONTROL) return OMNI_PASS;
-  const uint32_t* slot = bpf_map_lookup_elem(&omni_rx_slots, &o->id);
-  if (!slot) return OMNI_PASS;
-  o->slot = *slot;
+OMNI_INLINE int omni_find_channel(void* packet, enum omni_way way, struct omni_opening* o) {
+  const uint32_t place = way == OMNI_FROM_USER_SPACE ? OMNI_WORK_AGAIN : OMNI_WORK_WIRE;
+  const struct omni_outer* outer = &o->outer;
+  o->work = bpf_map_lookup_elem(&omni_work, &place);
+  if (!o->work || !omni_is_for_us(packet, way)) return OMNI_PASS;
+  if (!omni_parse_outer(packet, way, o->work, &o->outer)) return OMNI_PASS;
+  if ((outer->id & 0xff) != OMNI_MSG_DATA) return OMNI_PASS;
+  if ((outer->id >> 8 & 0xff) >> OMNI_CHANNEL_KIND_SHIFT != OMNI_CHANNEL_L3_CONTROL) {
+    return OMNI_PASS;
+  }
+  o->slot = omni_slot_of(outer->id);
   o->channel = bpf_map_lookup_elem(&omni_rx, &o->slot);
   if (!o->channel) return OMNI_PASS;
   o->active = o->channel->active;
-  if (o->active == 0 || o->channel->id != o->id) return OMNI_PASS;
-  if (!omni_header_is_whole(skb, &o->outer)) return OMNI_PASS;
+  if (o->active == 0 || o->channel->id != outer->id) return OMNI_PASS;
+  if (!omni_header_is_whole(packet, way, o->work, outer)) return OMNI_PASS;
   o->now = bpf_ktime_get_boot_ns();
   if (way == OMNI_FROM_USER_SPACE) return OMNI_GO_ON;
-  if (skb->gso_segs > 1) {
+  if (way == OMNI_AT_TC && ((struct __sk_buff*)packet)->gso_segs > 1) {
     o->channel->slow_until = o->now + omni_guard_ns;
     return OMNI_PASS;
   }
-  return o->now < o->channel->slow_until ? OMNI_PASS : OMNI_GO_ON;
+  if (o->now < o->channel->slow_until) return OMNI_PASS;
+  /* Where the driver keeps no mark with a frame, TC opens it. */
+  return way == OMNI_AT_XDP && !omni_make_mark(packet, o->channel->peer) ? OMNI_PASS : OMNI_GO_ON;
 }
 
 OMNI_INLINE int omni_check_limits(struct omni_opening* o) {
   if (o->now >= o->channel->reject_at) return omni_drop(OMNI_DROP_rx_session_expired);
-  if (o->counter >= OMNI_REJECT_AFTER_MESSAGES) return omni_drop(OMNI_DROP_rx_counter_limit);
+  if (o->outer.counter >= OMNI_REJECT_AFTER_MESSAGES) return omni_drop(OMNI_DROP_rx_counter_limit);
   o->bytes = o->outer.payload_bytes - OMNI_DATA_OVERHEAD;
   if (o->bytes > OMNI_KERNEL_TEXT) return omni_drop(OMNI_DROP_rx_oversized);
   return OMNI_GO_ON;
 }
 
-OMNI_INLINE int omni_load(struct __sk_buff* skb, struct omni_opening* o, enum omni_way way) {
-  const uint32_t place = way == OMNI_FROM_WIRE ? OMNI_WORK_WIRE : OMNI_WORK_AGAIN;
-  struct omni_crypt* c = bpf_map_lookup_elem(&omni_work, &place);
-  if (!c) return OMNI_DROP;
-  o->work = c;
-  const uint32_t at = o->outer.payload;
-  if (bpf_skb_load_bytes(skb, at, c->aad, sizeof(c->aad)) ||
-      bpf_skb_load_bytes(skb, at + OMNI_DATA_AAD_BYTES, o->tag, sizeof(o->tag))) {
+OMNI_INLINE int omni_load(void* packet, enum omni_way way, struct omni_opening* o) {
+  struct omni_crypt* c = o->work;
+  const uint32_t at = o->outer.payload + OMNI_DATA_OVERHEAD;
+  if (o->bytes > 0 && omni_read_text(packet, way, at, c, o->bytes)) {
     return omni_drop(OMNI_DROP_rx_truncated);
   }
-  if (o->bytes > 0 && omni_read_text(skb, at + OMNI_DATA_OVERHEAD, c, o->bytes)) {
-    return omni_drop(OMNI_DROP_rx_truncated);
-  }
-  c->nonce[0] = c->aad[2];
-  c->nonce[1] = c->aad[3];
+  c->aad[0] = (uint32_t)o->outer.id;
+  c->aad[1] = (uint32_t)(o->outer.id >> 32);
+  c->aad[2] = c->nonce[0] = (uint32_t)o->outer.counter;
+  c->aad[3] = c->nonce[1] = (uint32_t)(o->outer.counter >> 32);
   omni_copy_key(c, o->channel->key);
   if (omni_active_again(&o->channel->active) != o->active) return OMNI_PASS;
   return OMNI_GO_ON;
@@ -122,12 +118,12 @@ OMNI_INLINE int omni_is_from_peer(const struct omni_outer* outer,
           (words[3] ^ target[1])) == 0;
 }
 
-OMNI_INLINE void omni_tell(struct __sk_buff* skb, const struct omni_opening* o, uint32_t type) {
+OMNI_INLINE void omni_tell(uint32_t interface, const struct omni_opening* o, uint32_t type) {
   struct omni_kernel_event* event = bpf_ringbuf_reserve(&omni_events, sizeof(*event), 0);
   if (!event) return; /* full of such events; the next packet tells */
-  event->channel_id = o->id;
+  event->channel_id = o->outer.id;
   event->type = type;
-  event->interface = skb->ingress_ifindex;
+  event->interface = interface;
   event->family = o->outer.family;
   event->port = o->outer.source_port;
   event->reserved = 0;
@@ -136,30 +132,29 @@ OMNI_INLINE void omni_tell(struct __sk_buff* skb, const struct omni_opening* o, 
   bpf_ringbuf_submit(event, 0);
 }
 
-OMNI_INLINE void omni_update_peer(struct __sk_buff* skb, const struct omni_opening* o,
+OMNI_INLINE void omni_update_peer(uint32_t interface, const struct omni_opening* o,
                                   enum omni_verdict verdict) {
   struct omni_kernel_rx* channel = o->channel;
-  __sync_fetch_and_add(&channel->packets, 1);
-  __sync_fetch_and_add(&channel->bytes, o->bytes);
-  channel->last_rx = o->now;
   if (channel->confirmed == 0) {
     channel->confirmed = 1;
-    omni_tell(skb, o, OMNI_KERNEL_CONFIRMED);
+    omni_tell(interface, o, OMNI_KERNEL_CONFIRMED);
   }
   uint32_t index = channel->peer;
   const struct omni_kernel_peer* peer = bpf_map_lookup_elem(&omni_peers, &index);
   if (!peer || peer->active == 0 || verdict != OMNI_NEWEST) return;
-  if (!omni_is_from_peer(&o->outer, peer)) omni_tell(skb, o, OMNI_KERNEL_ROAMED);
+  if (!omni_is_from_peer(&o->outer, peer)) omni_tell(interface, o, OMNI_KERNEL_ROAMED);
 }
 
 /* The tag, the window, the peer, the text: in this order. */
-OMNI_INLINE int omni_open(struct __sk_buff* skb, struct omni_opening* o) {
-  if (!omni_tag_is_right(o->work, o->bytes, o->tag)) return omni_drop(OMNI_DROP_rx_bad_tag);
+OMNI_INLINE int omni_open(void* packet, enum omni_way way, struct omni_opening* o) {
+  if (!omni_tag_is_right(o->work, o->bytes, o->outer.tag)) return omni_drop(OMNI_DROP_rx_bad_tag);
   struct omni_kernel_window* window = bpf_map_lookup_elem(&omni_windows, &o->slot);
   if (!window) return OMNI_DROP;
-  const enum omni_verdict verdict = omni_accept(window, o->id, o->counter);
+  const struct omni_arrival arrival = {
+      .channel_id = o->outer.id, .counter = o->outer.counter, .bytes = o->bytes, .at = o->now};
+  const enum omni_verdict verdict = omni_accept(window, o->channel, &arrival);
   if (verdict == OMNI_REPLAYED) return omni_drop(OMNI_DROP_rx_replayed);
-  omni_update_peer(skb, o, verdict);
+  omni_update_peer(omni_interface(packet, way), o, verdict);
   if (o->bytes == 0) return OMNI_DROP; /* a keepalive has no more to say */
   omni_crypt_text(o->work, o->bytes);
   return OMNI_GO_ON;
@@ -218,36 +213,23 @@ OMNI_INLINE int omni_check_inner(struct omni_opening* o) {
   return omni_drop(OMNI_DROP_rx_inner_malformed);
 }
 
-/* Makes the packet what the work space holds, behind an Ethernet header. */
-OMNI_INLINE int omni_strip(struct __sk_buff* skb, struct omni_opening* o) {
-  const uint16_t family = o->work->text[0] >> 4;
-  /* Changes the family, and the length by the difference of the two headers. */
-  if (family != o->outer.family &&
-      bpf_skb_change_proto(skb, bpf_htons(family == 4 ? ETH_P_IP : ETH_P_IPV6), 0)) {
-    return omni_drop(OMNI_DROP_rx_tun_error);
-  }
-  const int surplus = (int)skb->len - ETH_HLEN - (int)o->bytes;
-  if (surplus <= 0 || bpf_skb_adjust_room(skb, -surplus, BPF_ADJ_ROOM_MAC, 0)) {
-    return omni_drop(OMNI_DROP_rx_tun_error);
-  }
-  if (omni_write_text(skb, ETH_HLEN, o->work, o->bytes)) return omni_drop(OMNI_DROP_rx_tun_error);
-  skb->mark = 0;
-  bpf_set_hash_invalid(skb);
-  return OMNI_GO_ON;
-}
-
-OMNI_INLINE int omni_receive(struct __sk_buff* skb, enum omni_way way) {
+/* How the packet ends: OMNI_PASS, OMNI_DROP, or what omni_deliver() and its like say. */
+OMNI_INLINE int omni_receive(void* packet, enum omni_way way) {
   struct omni_opening o = {};
-  int end = omni_find_channel(skb, &o, way);
+  int end = omni_find_channel(packet, way, &o);
   if (end == OMNI_GO_ON) end = omni_check_limits(&o);
-  if (end == OMNI_GO_ON) end = omni_load(skb, &o, way);
-  if (end == OMNI_GO_ON) end = omni_open(skb, &o);
+  if (end == OMNI_GO_ON) end = omni_load(packet, way, &o);
+  if (end == OMNI_GO_ON) end = omni_open(packet, way, &o);
   if (end == OMNI_GO_ON) end = omni_check_inner(&o);
-  if (end == OMNI_GO_ON) end = omni_strip(skb, &o);
   if (end != OMNI_GO_ON) return end;
+  end = way == OMNI_AT_XDP ? omni_deliver_frame(packet, o.work, o.bytes, o.channel->peer)
+                           : omni_deliver(packet, o.work, o.bytes, o.outer.family);
+  if (end == OMNI_DROP) return end;
   o.channel->last_data_rx = o.now;
-  omni_count(way == OMNI_FROM_WIRE ? OMNI_COUNT_kernel_rx : OMNI_COUNT_kernel_rx_slow);
-  return (int)bpf_redirect(omni_tun, BPF_F_INGRESS);
+  omni_count(way == OMNI_FROM_USER_SPACE ? OMNI_COUNT_kernel_rx_slow : OMNI_COUNT_kernel_rx);
+  if (way == OMNI_AT_XDP) omni_count(OMNI_COUNT_kernel_rx_xdp);
+  omni_add(OMNI_COUNT_kernel_rx_bytes, o.bytes);
+  return end;
 }
 
 #endif /* OMNI_BPF_OPEN_H */

@@ -3,7 +3,7 @@
  * channel are sealed and sent; everything else goes on to user space, untouched.
  *
  *   1. parse      a packet whose header the program can finish, or not ours
- *   2. order      small, no SYN, and nothing of its flow with user space a moment ago
+ *   2. order      small, no SYN, of a slow flow, and nothing of it with user space a moment ago
  *   3. route      the peer, its path and its channel
  *   4. number     the next counter of the channel, the key under it
  *   5. checksum   what the host left unfinished
@@ -13,15 +13,19 @@
 #ifndef OMNI_BPF_SEAL_H
 #define OMNI_BPF_SEAL_H
 
-#include "bpf/open.h"
+#include "bpf/deliver.h"
+#include "bpf/inner.h"
+#include "bpf/poly1305.h"
+#include "bpf/rate.h"
 
 struct omni_sealing {
   struct omni_inner inner;
   struct omni_kernel_peer* peer;
   struct omni_crypt* work;
   uint64_t now;
-  uint32_t bytes; /* of the inner packet */
-  uint32_t index; /* of the peer */
+  uint32_t bytes;     /* of the inner packet */
+  uint32_t threshold; /* bytes up to which it is for the kernel */
+  uint32_t index;     /* of the peer */
   uint32_t interface;
   uint16_t family; /* outside */
   uint16_t port;
@@ -29,33 +33,24 @@ struct omni_sealing {
   uint8_t local[16];
 };
 
-/* What stands before the text: an Ethernet header, which the redirect takes off, the outer headers,
- * the data header. */
-struct omni_head4 {
-  struct ethhdr ethernet;
-  struct iphdr ip;
-  struct udphdr udp;
-  uint32_t aad[4];
-  uint32_t tag[4];
-} __attribute__((packed));
-struct omni_head6 {
-  struct ethhdr ethernet;
-  struct ipv6hdr ip;
-  struct udphdr udp;
-  uint32_t aad[4];
-  uint32_t tag[4];
-} __attribute__((packed));
-
+/* When a packet of the flow last went to user space. */
 OMNI_INLINE uint64_t omni_flow_time(uint32_t place) {
-  const uint64_t* at = bpf_map_lookup_elem(&omni_flows, &place);
-  return at ? *at : 0;
+  const struct omni_kernel_flow* flow = bpf_map_lookup_elem(&omni_flows, &place);
+  return flow ? flow->left : 0;
+}
+
+/* Bulk, however small its packets: user space seals a batch of them in half the time. */
+OMNI_INLINE int omni_is_fast(const struct omni_sealing* s) {
+  uint32_t place = s->inner.flow;
+  struct omni_kernel_flow* flow = bpf_map_lookup_elem(&omni_flows, &place);
+  return flow && !omni_conforms(&flow->next, s->now, omni_pace_ns, OMNI_KERNEL_FLOW_BURST);
 }
 
 /* Leaves a packet to user space; its flow counts as seen there at `then`. */
 OMNI_INLINE int omni_leave_at(struct omni_sealing* s, enum omni_kernel_counter why, uint64_t then) {
   uint32_t place = s->inner.is_blind ? s->inner.any : s->inner.flow;
-  uint64_t* at = bpf_map_lookup_elem(&omni_flows, &place);
-  if (at && *at < then) *at = then;
+  struct omni_kernel_flow* flow = bpf_map_lookup_elem(&omni_flows, &place);
+  if (flow && flow->left < then) flow->left = then;
   omni_count(why);
   return OMNI_PASS;
 }
@@ -81,14 +76,14 @@ OMNI_INLINE int omni_check_order(struct __sk_buff* skb, struct omni_sealing* s) 
     return OMNI_PASS;
   }
   s->bytes = skb->len;
-  if (s->bytes > omni_threshold || skb->gso_segs > 1 || s->inner.header == 0) {
+  if (s->bytes > s->threshold || skb->gso_segs > 1 || s->inner.header == 0) {
     return omni_leave(s, OMNI_COUNT_kernel_tx_large);
   }
   const uint64_t since = s->now - omni_guard_ns;
   if (omni_flow_time(s->inner.flow) > since || omni_flow_time(s->inner.any) > since) {
     return omni_keep(s);
   }
-  return OMNI_GO_ON;
+  return omni_is_fast(s) ? omni_leave(s, OMNI_COUNT_kernel_tx_fast) : OMNI_GO_ON;
 }
 
 OMNI_INLINE int omni_find_path(struct omni_sealing* s) {
@@ -96,6 +91,8 @@ OMNI_INLINE int omni_find_path(struct omni_sealing* s) {
       s->inner.family == 4 ? omni_route4(s->inner.target) : omni_route6(s->inner.target);
   struct omni_kernel_peer* peer = bpf_map_lookup_elem(&omni_peers, &index);
   if (!peer) return omni_leave(s, OMNI_COUNT_kernel_tx_other);
+  /* User space cuts it, or tells the host what fits. */
+  if (s->bytes > peer->fits) return omni_leave(s, OMNI_COUNT_kernel_tx_large);
   const uint32_t active = peer->active;
   s->peer = peer;
   s->index = index;
@@ -179,10 +176,11 @@ OMNI_INLINE void omni_finish_checksum(struct omni_sealing* s) {
 }
 
 OMNI_INLINE int omni_seal(struct __sk_buff* skb, struct omni_sealing* s) {
-  if (omni_read_text(skb, 0, s->work, s->bytes)) return omni_drop(OMNI_DROP_tx_inner_malformed);
-  omni_pad(s->work, s->bytes);
+  if (omni_read_text(skb, OMNI_AT_TC, 0, s->work, s->bytes))
+    return omni_drop(OMNI_DROP_tx_inner_malformed);
+  if (omni_pad(s->work, s->bytes) < 0) return omni_drop(OMNI_DROP_tx_inner_malformed);
   omni_finish_checksum(s);
-  omni_seal_text(s->work, s->bytes);
+  if (omni_seal_text(s->work, s->bytes)) return omni_drop(OMNI_DROP_tx_inner_malformed);
   return OMNI_GO_ON;
 }
 
@@ -213,12 +211,12 @@ OMNI_INLINE struct udphdr omni_udp_of(const struct omni_sealing* s) {
 
 /* The checksum of UDP stays zero: the tag says more, and GRO leaves such datagrams alone. */
 OMNI_INLINE int omni_write_head4(struct __sk_buff* skb, struct omni_sealing* s) {
-  struct omni_head4* head = (struct omni_head4*)s->work->head;
+  struct omni_head4* head = &s->work->head4;
   __builtin_memset(head, 0, sizeof(*head));
   head->ip.version = 4;
   head->ip.ihl = 5;
   head->ip.tos = s->inner.traffic_class;
-  head->ip.tot_len = bpf_htons((uint16_t)(sizeof(*head) - sizeof(head->ethernet) + s->bytes));
+  head->ip.tot_len = bpf_htons((uint16_t)(OMNI_HEAD4 - ETH_HLEN + s->bytes));
   head->ip.frag_off = bpf_htons(0x4000); /* do not fragment */
   head->ip.ttl = OMNI_HOPS;
   head->ip.protocol = IPPROTO_UDP;
@@ -231,7 +229,7 @@ OMNI_INLINE int omni_write_head4(struct __sk_buff* skb, struct omni_sealing* s) 
   head->udp = omni_udp_of(s);
   __builtin_memcpy(head->aad, s->work->aad, sizeof(head->aad));
   __builtin_memcpy(head->tag, s->work->tag, sizeof(head->tag));
-  return bpf_skb_store_bytes(skb, 0, head, sizeof(*head), 0) == 0;
+  return bpf_skb_store_bytes(skb, 0, &head->ethernet, OMNI_HEAD4, 0) == 0;
 }
 
 OMNI_INLINE uint64_t omni_sum4(const void* at) {
@@ -242,7 +240,7 @@ OMNI_INLINE uint64_t omni_sum4(const void* at) {
 
 /* IPv6 knows no UDP without a checksum (RFC 8200, section 8.1). */
 OMNI_INLINE int omni_write_head6(struct __sk_buff* skb, struct omni_sealing* s) {
-  struct omni_head6* head = (struct omni_head6*)s->work->head;
+  struct omni_head6* head = &s->work->head6;
   __builtin_memset(head, 0, sizeof(*head));
   head->ip.version = 6;
   head->ip.priority = s->inner.traffic_class >> 4;
@@ -261,14 +259,14 @@ OMNI_INLINE int omni_write_head6(struct __sk_buff* skb, struct omni_sealing* s) 
   head->udp.check = check == 0 ? 0xffff : check;
   __builtin_memcpy(head->aad, s->work->aad, sizeof(head->aad));
   __builtin_memcpy(head->tag, s->work->tag, sizeof(head->tag));
-  return bpf_skb_store_bytes(skb, 0, head, sizeof(*head), 0) == 0;
+  return bpf_skb_store_bytes(skb, 0, &head->ethernet, OMNI_HEAD6, 0) == 0;
 }
 
 OMNI_INLINE int omni_write(struct __sk_buff* skb, struct omni_sealing* s) {
-  const uint32_t head = s->family == 4 ? sizeof(struct omni_head4) : sizeof(struct omni_head6);
+  const uint32_t head = s->family == 4 ? OMNI_HEAD4 : OMNI_HEAD6;
   if (!omni_reshape(skb, s, head + s->bytes)) return omni_drop(OMNI_DROP_tx_kernel_error);
   const int written = s->family == 4 ? omni_write_head4(skb, s) : omni_write_head6(skb, s);
-  if (!written || omni_write_text(skb, head, s->work, s->bytes)) {
+  if (!written || omni_write_text(skb, OMNI_AT_TC, head, s->work, s->bytes)) {
     return omni_drop(OMNI_DROP_tx_kernel_error);
   }
   skb->mark = 0;
@@ -276,8 +274,8 @@ OMNI_INLINE int omni_write(struct __sk_buff* skb, struct omni_sealing* s) {
 }
 
 OMNI_INLINE int omni_send(struct __sk_buff* skb) {
-  struct omni_sealing s = {};
-  if (!omni_parse_inner(skb, &s.inner)) return OMNI_PASS;
+  struct omni_sealing s = {.threshold = omni_threshold()};
+  if (s.threshold == 0 || !omni_parse_inner(skb, &s.inner)) return OMNI_PASS;
   s.now = bpf_ktime_get_boot_ns();
   int end = omni_check_order(skb, &s);
   if (end == OMNI_GO_ON) end = omni_find_path(&s);
@@ -289,6 +287,7 @@ OMNI_INLINE int omni_send(struct __sk_buff* skb) {
   __sync_fetch_and_add(&s.peer->tx_bytes, s.bytes);
   s.peer->last_tx = s.now;
   omni_count(OMNI_COUNT_kernel_tx);
+  omni_add(OMNI_COUNT_kernel_tx_bytes, s.bytes);
   return (int)bpf_redirect_neigh(s.interface, 0, 0, 0);
 }
 

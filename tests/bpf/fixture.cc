@@ -2,6 +2,7 @@
 #include "tests/bpf/fixture.h"
 
 #include <arpa/inet.h>
+#include <linux/bpf.h>
 #include <net/if.h>
 #include <sodium.h>
 
@@ -145,8 +146,10 @@ void BpfTest::SetUp() {
   ASSERT_GE(sodium_init(), 0);
   auto object = KernelObject::Load({.listen_port = kPort,
                                     .tun_index = if_nametoindex("lo"),
-                                    .threshold = kThreshold,
-                                    .guard = std::chrono::milliseconds(10)});
+                                    .threshold = threshold(),
+                                    .guard = std::chrono::milliseconds(10),
+                                    .pace = pace_,
+                                    .xdp = KernelXdp::kYes});
   if (absl::IsUnimplemented(object.status())) GTEST_SKIP() << Message(object.status());
   ASSERT_TRUE(object.ok()) << Message(object.status());
   object_ = *std::move(object);
@@ -162,7 +165,8 @@ void BpfTest::SetUp() {
           .port = htons(kPeerPort),
           .tx_slot = kTxSlot,
           .remote = {192, 0, 2, 1},
-          .local = {192, 0, 2, 9}};
+          .local = {192, 0, 2, 9},
+          .fits = OMNI_KERNEL_TEXT};
   peer.active = 1;
   omni_kernel_rx& rx = object_->rx()[kRxSlot];
   rx = {.peer = kPeer, .id = kRxId, .reject_at = in(std::chrono::hours(1)), .confirmed = 1};
@@ -174,6 +178,7 @@ void BpfTest::SetUp() {
   tx.active = 1;
   ResetWindow();
   ASSERT_TRUE(object_->AddSlot(kRxId, kRxSlot).ok());
+  ASSERT_TRUE(object_->AllowXdp(if_nametoindex("lo")).ok());  // where a run's packet comes in
   // What comes from the peer, and what goes to it (packets to seal come from 8.0/16 and
   // 0:0:86dd::/48: a packet that is run by hand begins with what the kernel takes for an Ethernet
   // header, whose type is bytes 12 and 13).
@@ -191,6 +196,37 @@ BpfTest::Result BpfTest::Run(KernelProgram program, std::span<const uint8_t> fra
   if (!verdict) return out;
   out.action = verdict->action;
   out.packet.resize(verdict->bytes);
+  return out;
+}
+
+BpfTest::Result BpfTest::Receive(std::span<const uint8_t> frame) {
+  const auto result = TryReceive(frame);
+  EXPECT_TRUE(result) << "the kernel did not run the program on " << frame.size() << " bytes";
+  return result.value_or(Result());
+}
+
+std::optional<BpfTest::Result> BpfTest::TryReceive(std::span<const uint8_t> frame) {
+  Result out{.packet = Bytes(frame.size() + 64)};
+  const auto program = hook() == Hook::kTc ? KernelProgram::kOpenWire : KernelProgram::kOpenFrame;
+  const auto verdict = object_->Run(program, frame, out.packet);
+  if (!verdict) return std::nullopt;
+  out.packet.resize(verdict->bytes);
+  out.action = verdict->action;
+  if (hook() == Hook::kTc) return out;
+  std::array<uint32_t, 2> mark{};  // struct omni_mark of bpf/deliver.h
+  if (verdict->mark_bytes == sizeof(mark))
+    std::memcpy(mark.data(), out.packet.data(), sizeof(mark));
+  out.packet.erase(out.packet.begin(),
+                   out.packet.begin() + static_cast<std::ptrdiff_t>(verdict->mark_bytes));
+  if (verdict->action == XDP_DROP) {
+    out.action = kDrop;
+  } else {
+    EXPECT_EQ(verdict->action, XDP_PASS);
+    out.action = mark[0] == 0 ? kPass : kRedirect;
+    if (out.action == kRedirect) {
+      EXPECT_EQ(mark[1], kPeer);
+    }
+  }
   return out;
 }
 

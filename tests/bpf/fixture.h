@@ -58,9 +58,15 @@ Bytes Seal(const std::array<uint8_t, 32>& key, uint64_t id, uint64_t counter,
            std::span<const uint8_t> inner);
 std::optional<Bytes> Open(const std::array<uint8_t, 32>& key, std::span<const uint8_t> datagram);
 
+// Where the receiving program sees a packet. What it does there is told in the words of TC: a frame
+// that XDP has opened and marked counts as redirected, because TC redirects it by its mark.
+enum class Hook : uint8_t { kTc, kXdp };
+
 class BpfTest : public testing::Test {
  protected:
   void SetUp() override;
+  virtual Hook hook() const { return Hook::kTc; }
+  virtual uint32_t threshold() const { return kThreshold; }
 
   // As the peer would send it.
   Bytes Sealed(uint64_t counter, std::span<const uint8_t> inner) const {
@@ -71,14 +77,29 @@ class BpfTest : public testing::Test {
     Bytes packet;
   };
   Result Run(KernelProgram program, std::span<const uint8_t> frame);
-  Result Receive(std::span<const uint8_t> frame) { return Run(KernelProgram::kOpenWire, frame); }
+  Result Receive(std::span<const uint8_t> frame);
+  // The same where the kernel may refuse to run: on what is shorter than its own headers.
+  std::optional<Result> TryReceive(std::span<const uint8_t> frame);
   uint64_t drops(enum omni_drop_reason reason) const { return object_->Counters()[reason]; }
   uint64_t count(enum omni_kernel_counter what) const { return object_->Counters()[what]; }
   void ResetWindow() { ASSERT_TRUE(object_->ResetWindow(kRxSlot, kRxId).ok()); }
 
+  // Of the loaded programs; a test class may set another one. Zero: no flow is too fast.
+  Duration pace_{};
   std::unique_ptr<KernelObject> object_;
   std::array<uint8_t, 32> rx_key_{};
   std::array<uint8_t, 32> tx_key_{};
 };
+
+// The same test at both hooks.
+class BpfHookTest : public BpfTest, public testing::WithParamInterface<Hook> {
+ protected:
+  Hook hook() const override { return GetParam(); }
+};
+inline std::string HookName(const testing::TestParamInfo<Hook>& hook) {
+  return hook.param == Hook::kTc ? "Tc" : "Xdp";
+}
+#define OMNI_AT_BOTH_HOOKS(suite) \
+  INSTANTIATE_TEST_SUITE_P(Hooks, suite, testing::Values(Hook::kTc, Hook::kXdp), HookName)
 
 }  // namespace omni::bpf_testing

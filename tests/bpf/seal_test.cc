@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 
 #include <chrono>
+#include <random>
 #include <thread>
 
 #include "common/clock.h"
@@ -100,14 +101,20 @@ class BpfSeal : public BpfTest {
   }
 };
 
+// A threshold above what an operator can say.
+class BpfSealLong : public BpfSeal {
+ protected:
+  uint32_t threshold() const override { return 1500; }
+};
+
 // Every length up to the threshold, four combinations of families; libsodium opens what came out.
-TEST_F(BpfSeal, SealsEveryLength) {
+TEST_F(BpfSealLong, SealsEveryLength) {
   uint64_t counter = 0;
   for (const int outside : {4, 6}) {
     if (outside == 6) UseIpv6Outside();
     for (const int inside : {4, 6}) {
       // Shorter ones the kernel does not run by hand; the story sends them.
-      for (size_t bytes = inside == 4 ? 34 : 54; bytes <= kThreshold; ++bytes) {
+      for (size_t bytes = inside == 4 ? 34 : 54; bytes <= threshold(); ++bytes) {
         const Bytes packet = HostPacket(inside, bytes, 1, 0xb8 | 2);
         const Result result = Send(packet);
         ASSERT_EQ(result.action, kRedirect) << inside << " in " << outside << ", " << bytes;
@@ -160,6 +167,27 @@ TEST_F(BpfSeal, LeavesFinishedAndWrongChecksumsAsTheyAre) {
   }
 }
 
+TEST_F(BpfSeal, GoesByTheThresholdOfTheMoment) {
+  ASSERT_EQ(Send(HostPacket(4, 300)).action, kRedirect);
+  object_->SetThreshold(299);
+  ExpectLeft(HostPacket(4, 300), "above a threshold that came down");
+  EXPECT_EQ(Send(HostPacket(4, 299)).action, kRedirect);
+  // At 1 it seals nothing and remembers the flows; at 0 it does not even look.
+  object_->SetThreshold(1);
+  EXPECT_EQ(Send(HostPacket(4, 84)).action, kPass);
+  object_->SetThreshold(kThreshold);
+  EXPECT_EQ(Send(HostPacket(4, 84)).action, kPass) << "its flow is with user space";
+  ForgetFlows();
+  const uint64_t large = count(OMNI_COUNT_kernel_tx_large);
+  object_->SetThreshold(0);
+  EXPECT_EQ(Send(HostPacket(4, 84)).action, kPass);
+  EXPECT_EQ(count(OMNI_COUNT_kernel_tx_large), large);
+  object_->SetThreshold(kThreshold);
+  const uint64_t counter = object_->tx()[kTxSlot].counter;
+  EXPECT_EQ(Send(HostPacket(4, 84)).action, kRedirect) << "nothing of the flow was seen";
+  EXPECT_EQ(object_->tx()[kTxSlot].counter, counter + 1) << "the numbers go on";
+}
+
 TEST_F(BpfSeal, LeavesToUserSpaceWhatIsNotItsOwn) {
   ExpectLeft(HostPacket(4, kThreshold + 1), "above the threshold");
   Bytes stranger = HostPacket(4, 84);
@@ -187,6 +215,9 @@ TEST_F(BpfSeal, LeavesToUserSpaceWhatIsNotItsOwn) {
     ExpectLeft(syn, "SYN and ACK");
   }
   ExpectLeft(HostPacket(6, 84, 44), "IPv6 fragment");
+  object_->peers()[kPeer].fits = 83;
+  ExpectLeft(HostPacket(4, 84), "more than the path carries whole");
+  object_->peers()[kPeer].fits = 84;
   object_->peers()[kPeer].interface = 0;
   ExpectLeft(HostPacket(4, 84), "no way out");
   object_->peers()[kPeer].interface = 1;
@@ -246,6 +277,32 @@ TEST_F(BpfSeal, KeepsAFlowInOrder) {
   EXPECT_EQ(Send(other).action, kPass);
 }
 
+class BpfPace : public BpfSeal {
+ protected:
+  BpfPace() { pace_ = std::chrono::milliseconds(2); }
+};
+
+// Bulk of small packets is cheaper in user space.
+TEST_F(BpfPace, LeavesAFastFlowToUserSpaceAndTakesItBackWhenItIsSlow) {
+  const Bytes small = HostPacket(4, 100, kUdp);
+  Bytes other = small;
+  other[20] ^= 0x11;
+  uint64_t sealed = 0;
+  while (sealed < 10 * OMNI_KERNEL_FLOW_BURST && Send(small).action == kRedirect) ++sealed;
+  EXPECT_GE(sealed, OMNI_KERNEL_FLOW_BURST);
+  EXPECT_LT(sealed, 10 * OMNI_KERNEL_FLOW_BURST);
+  EXPECT_EQ(count(OMNI_COUNT_kernel_tx_fast), 1U);
+  EXPECT_EQ(Send(small).action, kPass) << "it does not come back in between";
+  EXPECT_EQ(count(OMNI_COUNT_kernel_tx_kept), 1U);
+  EXPECT_EQ(Send(other).action, kRedirect) << "other flows are not concerned";
+  int kept = 0;
+  while (kept < 2000 && Send(small).action == kPass) {
+    ++kept;
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  }
+  EXPECT_LT(kept, 2000);
+}
+
 TEST_F(BpfSeal, NeverUsesACounterTwice) {
   std::vector<uint64_t> counters;
   for (int i = 0; i < 1000; ++i) {
@@ -256,6 +313,37 @@ TEST_F(BpfSeal, NeverUsesACounterTwice) {
     std::memcpy(&counter, &data[8], 8);
     ASSERT_EQ(counter.value(), static_cast<uint64_t>(i));
   }
+}
+
+// Whatever the host sends: left alone, or sealed so that libsodium opens it; each counter once.
+TEST_F(BpfSeal, SurvivesRandomBytes) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  Bytes out(4096);
+  uint64_t sealed = 0;
+  for (int i = 0; i < 30'000; ++i) {
+    const uint8_t protocols[] = {1, 6, 17, static_cast<uint8_t>(random())};
+    Bytes packet = HostPacket((i & 1) != 0 ? 4 : 6, 60 + random() % 600, protocols[random() % 4]);
+    if (i % 5 == 0) packet.resize(14 + random() % 2000);
+    if (i % 7 == 0) {
+      for (uint8_t& byte : packet) byte = static_cast<uint8_t>(random());
+    }
+    for (uint64_t changes = random() % 4; changes > 0; --changes) {
+      packet[random() % std::min<size_t>(packet.size(), 60)] = static_cast<uint8_t>(random());
+    }
+    if (i % 256 == 0) object_->ForgetFlows();
+    const auto verdict = object_->Run(KernelProgram::kSealTun, packet, out);
+    if (!verdict || verdict->action == kPass) continue;
+    ASSERT_EQ(verdict->action, kRedirect);
+    // Behind Ethernet, IPv4 and UDP.
+    const auto opened = Open(tx_key_, std::span(out).first(verdict->bytes).subspan(42));
+    ASSERT_TRUE(opened) << packet.size();
+    ASSERT_EQ(opened->size(), packet.size());
+    ++sealed;
+  }
+  EXPECT_GT(sealed, 1000U);
+  EXPECT_EQ(object_->tx()[kTxSlot].counter, sealed);
 }
 
 }  // namespace

@@ -68,6 +68,18 @@ absl::StatusOr<Attachment> Attachment::AttachFilter(int program, const Where& wh
   return Attachment(Kind::kFilter, where, FileDescriptor());
 }
 
+bool Attachment::is_there() const {
+  if (kind_ == Kind::kLink) {
+    bpf_link_info info{};
+    uint32_t size = sizeof(info);
+    // The index stands where that of an XDP link does; Debian 12's headers do not know TCX yet.
+    return bpf_obj_get_info_by_fd(link_.get(), &info, &size) == 0 && info.xdp.ifindex != 0;
+  }
+  const bpf_tc_hook hook = HookOf(where_);
+  bpf_tc_opts filter = FilterOf(where_);
+  return bpf_tc_query(&hook, &filter) == 0;
+}
+
 Attachment::~Attachment() {
   if (where_.interface == 0 || kind_ == Kind::kLink) return;
   // The qdisc stays: it may have filters of others by now.

@@ -36,6 +36,8 @@ class Attachment {
   ~Attachment();
 
   Kind kind() const { return kind_; }
+  // Whether the program still is there: somebody may have taken it away.
+  bool is_there() const;
 
  private:
   Attachment(Kind kind, const Where& where, FileDescriptor link)

@@ -5,13 +5,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <sodium.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "common/log.h"
 #include "common/status.h"
+#include "dataplane/io/per_cpu.h"
 #include "generated/bpf/kernel_path.skel.h"
 
 namespace omni {
@@ -87,17 +90,22 @@ absl::Status KernelObject::Open(const KernelOptions& options) {
   if (skeleton_ == nullptr) return ErrnoStatus("open BPF object");
   skeleton_->rodata->omni_port = htons(options.listen_port);
   skeleton_->rodata->omni_tun = options.tun_index;
-  skeleton_->rodata->omni_threshold = options.threshold;
   skeleton_->rodata->omni_guard_ns = static_cast<uint64_t>(options.guard.count());
+  skeleton_->rodata->omni_pace_ns = static_cast<uint64_t>(options.pace.count());
+  skeleton_->rodata->omni_magic = 1 + randombytes_uniform(UINT32_MAX);
+  bpf_program__set_autoload(skeleton_->progs.omni_open_frame, options.xdp == KernelXdp::kYes);
   const auto& maps = skeleton_->maps;
   RETURN_IF_ERROR(CheckLayout(maps.omni_rx, 4, sizeof(omni_kernel_rx)));
   RETURN_IF_ERROR(CheckLayout(maps.omni_windows, 4, sizeof(omni_kernel_window)));
   RETURN_IF_ERROR(CheckLayout(maps.omni_tx, 4, sizeof(omni_kernel_tx)));
   RETURN_IF_ERROR(CheckLayout(maps.omni_peers, 4, sizeof(omni_kernel_peer)));
-  RETURN_IF_ERROR(CheckLayout(maps.omni_rx_slots, 8, 4));
+  RETURN_IF_ERROR(CheckLayout(maps.omni_rx_slots, 4, sizeof(omni_kernel_bucket)));
   RETURN_IF_ERROR(CheckLayout(maps.omni_routes4, sizeof(omni_route4_key), 4));
   RETURN_IF_ERROR(CheckLayout(maps.omni_routes6, sizeof(omni_route6_key), 4));
+  RETURN_IF_ERROR(CheckLayout(maps.omni_flows, 4, sizeof(omni_kernel_flow)));
+  RETURN_IF_ERROR(CheckLayout(maps.omni_config, 4, sizeof(omni_kernel_config)));
   RETURN_IF_ERROR(CheckLayout(maps.omni_counters, 4, 8));
+  RETURN_IF_ERROR(CheckLayout(maps.omni_xdp_interfaces, 4, 4));
   if (const int error = kernel_path_bpf__load(skeleton_); error != 0) return LoadError(-error);
 
   const auto map = [](auto& to, const bpf_map* from) -> absl::Status {
@@ -106,9 +114,12 @@ absl::Status KernelObject::Open(const KernelOptions& options) {
     to.emplace(std::move(array));
     return absl::OkStatus();
   };
+  RETURN_IF_ERROR(map(buckets_, maps.omni_rx_slots));
   RETURN_IF_ERROR(map(rx_, maps.omni_rx));
   RETURN_IF_ERROR(map(tx_, maps.omni_tx));
   RETURN_IF_ERROR(map(peers_, maps.omni_peers));
+  RETURN_IF_ERROR(map(config_, maps.omni_config));
+  SetThreshold(options.threshold);
   ring_ = ring_buffer__new(
       bpf_map__fd(maps.omni_events),
       [](void* self, void* data, size_t size) {
@@ -123,9 +134,11 @@ absl::Status KernelObject::Open(const KernelOptions& options) {
 
 KernelObject::~KernelObject() {
   ring_buffer__free(ring_);
+  buckets_.reset();
   rx_.reset();
   tx_.reset();
   peers_.reset();
+  config_.reset();
   if (skeleton_ != nullptr) kernel_path_bpf__destroy(skeleton_);
 }
 
@@ -139,14 +152,22 @@ absl::Status KernelObject::ResetWindow(uint32_t slot, uint64_t id) {
 }
 
 absl::Status KernelObject::AddSlot(uint64_t id, uint32_t slot) {
-  if (bpf_map_update_elem(bpf_map__fd(skeleton_->maps.omni_rx_slots), &id, &slot, BPF_ANY) != 0) {
-    return ErrnoStatus("add a control channel to the kernel's");
+  omni_kernel_bucket& bucket = (*buckets_)[OMNI_BUCKET_OF(id)];
+  for (uint32_t i = 0; i < OMNI_KERNEL_BUCKET; ++i) {
+    if (bucket.id[i] != 0) continue;
+    bucket.slot[i] = slot;
+    // ORDER: release; a program that sees the id sees its slot.
+    std::atomic_ref(bucket.id[i]).store(id, std::memory_order_release);
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  return absl::ResourceExhaustedError("give a channel to the kernel: its bucket is full");
 }
 
 void KernelObject::RemoveSlot(uint64_t id) {
-  bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.omni_rx_slots), &id);
+  for (uint64_t& other : (*buckets_)[OMNI_BUCKET_OF(id)].id) {
+    // ORDER: sequentially consistent; what is written to the slot after this is another channel's.
+    if (other == id) std::atomic_ref(other).store(0, std::memory_order_seq_cst);
+  }
 }
 
 absl::Status KernelObject::SetRoute(std::span<const uint8_t> address, uint32_t length,
@@ -176,8 +197,13 @@ void KernelObject::RemoveRoute(std::span<const uint8_t> address, uint32_t length
   }
 }
 
+void KernelObject::SetThreshold(uint32_t bytes) {
+  // ORDER: relaxed; a packet goes by the old value or by the new one.
+  std::atomic_ref((*config_)[0].threshold).store(bytes, std::memory_order_relaxed);
+}
+
 void KernelObject::ForgetFlows() {
-  const uint64_t never = 0;
+  const omni_kernel_flow never{};
   for (uint32_t i = 0; i < OMNI_KERNEL_FLOWS; ++i) {
     bpf_map_update_elem(bpf_map__fd(skeleton_->maps.omni_flows), &i, &never, BPF_ANY);
   }
@@ -188,30 +214,54 @@ std::vector<omni_kernel_event> KernelObject::TakeEvents() {
   return std::exchange(events_, {});
 }
 
+std::vector<std::vector<uint64_t>> KernelObject::CountersByCpu() const {
+  return ReadPerCpu(bpf_map__fd(skeleton_->maps.omni_counters), OMNI_COUNTERS);
+}
+
 std::vector<uint64_t> KernelObject::Counters() const {
-  const int cpus = libbpf_num_possible_cpus();
-  std::vector<uint64_t> out(OMNI_COUNTERS);
-  if (cpus <= 0) return out;
-  std::vector<uint64_t> values(static_cast<size_t>(cpus));
-  for (uint32_t i = 0; i < out.size(); ++i) {
-    const int fd = bpf_map__fd(skeleton_->maps.omni_counters);
-    if (bpf_map_lookup_elem(fd, &i, values.data()) != 0) continue;
-    for (const uint64_t value : values) out[i] += value;
+  return SumOverCpus(CountersByCpu(), OMNI_COUNTERS);
+}
+
+absl::Status KernelObject::AllowXdp(uint32_t interface) {
+  const uint32_t place = interface % OMNI_KERNEL_XDP_INTERFACES;
+  const int fd = bpf_map__fd(skeleton_->maps.omni_xdp_interfaces);
+  uint32_t holder = 0;
+  if (bpf_map_lookup_elem(fd, &place, &holder) == 0 && holder != 0 && holder != interface) {
+    return absl::ResourceExhaustedError(fmt::format(
+        "let XDP open packets of interface {}: interface {} has its place", interface, holder));
   }
-  return out;
+  if (bpf_map_update_elem(fd, &place, &interface, BPF_ANY) == 0) return absl::OkStatus();
+  return ErrnoStatus(fmt::format("let XDP open packets of interface {}", interface));
+}
+
+void KernelObject::ForbidXdp(uint32_t interface) {
+  const uint32_t place = interface % OMNI_KERNEL_XDP_INTERFACES;
+  const int fd = bpf_map__fd(skeleton_->maps.omni_xdp_interfaces);
+  uint32_t holder = 0;
+  if (bpf_map_lookup_elem(fd, &place, &holder) != 0 || holder != interface) return;
+  holder = 0;
+  bpf_map_update_elem(fd, &place, &holder, BPF_ANY);
 }
 
 std::optional<KernelObject::Verdict> KernelObject::Run(KernelProgram program,
                                                        std::span<const uint8_t> packet,
                                                        std::span<uint8_t> out,
                                                        uint32_t repeat) const {
+  // At XDP the kernel gives back what stands in front of the packet if it was told of some before.
+  xdp_md frame{};
+  frame.data_end = static_cast<uint32_t>(packet.size());
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet.data(), .data_out = out.data(),
               .data_size_in = static_cast<uint32_t>(packet.size()),
               .data_size_out = static_cast<uint32_t>(out.size()),
               .repeat = static_cast<int>(repeat));
+  if (program == KernelProgram::kOpenFrame) {
+    run.ctx_in = run.ctx_out = &frame;
+    run.ctx_size_in = run.ctx_size_out = sizeof(frame);
+  }
   if (bpf_prog_test_run_opts(program_fd(program), &run) != 0) return std::nullopt;
   return Verdict{.action = static_cast<int>(run.retval),
                  .bytes = run.data_size_out,
+                 .mark_bytes = frame.data - frame.data_meta,
                  .duration = Duration(run.duration)};
 }
 
@@ -221,6 +271,8 @@ int KernelObject::program_fd(KernelProgram program) const {
       return bpf_program__fd(skeleton_->progs.omni_open_wire);
     case KernelProgram::kOpenAgain:
       return bpf_program__fd(skeleton_->progs.omni_open_again);
+    case KernelProgram::kOpenFrame:
+      return bpf_program__fd(skeleton_->progs.omni_open_frame);
     case KernelProgram::kSealTun:
       break;
   }

@@ -40,13 +40,19 @@ class MappedArray {
   uint32_t entries_;
 };
 
-enum class KernelProgram { kOpenWire, kOpenAgain, kSealTun };
+enum class KernelProgram { kOpenWire, kOpenAgain, kSealTun, kOpenFrame };
+
+// Whether the program for XDP is loaded, too: it needs a later kernel than the others.
+enum class KernelXdp : uint8_t { kNo, kYes };
 
 struct KernelOptions {
   uint16_t listen_port = 0;
   uint32_t tun_index = 0;
   uint32_t threshold = 0;
-  Duration guard{};
+  Duration guard{};  // how long a flow of which user space had a packet stays there
+  Duration pace{};   // between two packets of a flow; what is faster for long goes to user space
+  KernelXdp xdp = KernelXdp::kNo;
+  std::string no_xdp_reason;  // why not
 };
 
 class KernelObject {
@@ -66,19 +72,29 @@ class KernelObject {
   absl::Status SetRoute(std::span<const uint8_t> address, uint32_t length, uint32_t peer);
   void RemoveRoute(std::span<const uint8_t> address, uint32_t length);
 
+  // Whether XDP may open packets of an interface: only while the program at its TC ingress is
+  // there.
+  absl::Status AllowXdp(uint32_t interface);
+  void ForbidXdp(uint32_t interface);
+  // Largest packet that the kernel seals, from the next one on. 0: none, and no packet is looked
+  // at; to go on from there without overtaking anything, see KernelPath::SetThreshold().
+  void SetThreshold(uint32_t bytes);
+
   // As if no flow had gone through user space lately.
   void ForgetFlows();
 
   // Everything told since the last call.
   std::vector<omni_kernel_event> TakeEvents();
-  // Sums over all CPUs, by omni_drop_reason and omni_kernel_counter.
+  // Sums over all CPUs, by omni_drop_reason and omni_kernel_counter; and the same of each CPU.
   std::vector<uint64_t> Counters() const;
+  std::vector<std::vector<uint64_t>> CountersByCpu() const;
 
   // Runs a program on one packet, as the kernel would. The packet as it is afterwards stands in
-  // `out`; no value: the kernel refused.
+  // `out`, at XDP behind what was put in front of it for TC; no value: the kernel refused.
   struct Verdict {
     int action = 0;
     size_t bytes = 0;
+    size_t mark_bytes = 0;  // of `bytes`
     Duration duration{};
   };
   std::optional<Verdict> Run(KernelProgram program, std::span<const uint8_t> packet,
@@ -95,9 +111,11 @@ class KernelObject {
   kernel_path_bpf* skeleton_ = nullptr;
   ring_buffer* ring_ = nullptr;
   std::vector<omni_kernel_event> events_;
+  std::optional<MappedArray<omni_kernel_bucket>> buckets_;
   std::optional<MappedArray<omni_kernel_rx>> rx_;
   std::optional<MappedArray<omni_kernel_tx>> tx_;
   std::optional<MappedArray<omni_kernel_peer>> peers_;
+  std::optional<MappedArray<omni_kernel_config>> config_;
 };
 
 }  // namespace omni

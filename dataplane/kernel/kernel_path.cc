@@ -3,9 +3,12 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sodium.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <utility>
@@ -47,6 +50,13 @@ bool IsLinkLocal(const IpAddress& a) {
   return !a.is_v4() && a.bytes[0] == 0xfe && (a.bytes[1] & 0xc0) == 0x80;
 }
 
+// Empty: the interface is gone.
+std::string NameOf(int interface) {
+  std::array<char, IF_NAMESIZE> name{};
+  const char* known = if_indextoname(static_cast<unsigned>(interface), name.data());
+  return known == nullptr ? "" : known;
+}
+
 std::vector<KernelSlot> AllSlots() {
   std::vector<KernelSlot> out;
   out.reserve(OMNI_KERNEL_CHANNELS);
@@ -59,10 +69,7 @@ std::vector<KernelSlot> AllSlots() {
 absl::StatusOr<std::unique_ptr<KernelPath>> KernelPath::Open(const KernelOptions& options) {
   ASSIGN_OR_RETURN(auto object, KernelObject::Load(options));
   ASSIGN_OR_RETURN(auto network, HostNetwork::Open());
-  ASSIGN_OR_RETURN(auto tun, Attachment::Attach(object->program_fd(KernelProgram::kSealTun),
-                                                {.interface = static_cast<int>(options.tun_index),
-                                                 .hook = Attachment::Hook::kEgress,
-                                                 .handle = options.listen_port}));
+  ASSIGN_OR_RETURN(auto tun, AttachSealer(*object, options));
   std::unique_ptr<KernelPath> out(
       new KernelPath(options, std::move(object), std::move(network), std::move(tun)));
   out->FollowInterfaces();
@@ -74,14 +81,56 @@ KernelPath::KernelPath(const KernelOptions& options, std::unique_ptr<KernelObjec
     : options_(options),
       object_(std::move(object)),
       network_(std::move(network)),
+      kind_(tun.kind()),
       tun_(std::move(tun)),
       free_rx_(AllSlots()),
-      free_tx_(AllSlots()) {}
+      free_tx_(AllSlots()),
+      threshold_(options.threshold) {}
 
 std::string KernelPath::Describe() const {
   const std::lock_guard lock(mutex_);
-  return fmt::format("packets up to {} bytes, by {}", options_.threshold,
-                     tun_.kind() == Attachment::Kind::kLink ? "TCX links" : "clsact filters");
+  std::string where = "at TC";
+  if (!at_xdp_.empty()) {
+    std::string names;
+    for (const int index : at_xdp_) {
+      const std::string name = NameOf(index);
+      if (!name.empty()) names += (names.empty() ? "" : ", ") + name;
+    }
+    where = fmt::format("at XDP on {}, at TC elsewhere", names);
+  } else if (options_.xdp == KernelXdp::kNo) {
+    where += ": " + options_.no_xdp_reason;
+  } else {
+    where += ": no interface has native XDP, without VLANs";
+  }
+  std::string missing;
+  for (const auto& [index, until] : taken_off_) {
+    const std::string name = NameOf(index);
+    if (name.empty()) continue;
+    missing += fmt::format("; the program at {} was taken off and comes back within {} s", name,
+                           std::chrono::duration_cast<std::chrono::seconds>(kAgain).count());
+  }
+  const std::string sealed = threshold_ == 0 ? "no packets are sealed (the threshold is 0)"
+                                             : fmt::format("packets up to {} bytes", threshold_);
+  return fmt::format("{}, by {}; opened {}{}", sealed,
+                     kind_ == Attachment::Kind::kLink ? "TCX links" : "clsact filters", where,
+                     missing);
+}
+
+std::optional<int> KernelPath::xdp_program() const {
+  if (options_.xdp == KernelXdp::kNo) return std::nullopt;
+  return object_->program_fd(KernelProgram::kOpenFrame);
+}
+
+// LIMIT: the smallest value that makes the program look at flows; no IP packet is as small.
+constexpr uint32_t kWatchOnly = 1;
+
+void KernelPath::SetThreshold(uint32_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const bool begins = threshold_ == 0 && bytes > 0;
+  threshold_ = bytes;
+  if (begins) watches_until_ = Now() + options_.guard;
+  if (bytes == 0) watches_until_ = {};
+  object_->SetThreshold(watches_until_ == Instant{} ? bytes : kWatchOnly);
 }
 
 // ----------------------------------------------------------------------------------------------
@@ -183,6 +232,11 @@ void KernelPath::SetPath(PeerIndex peer, const UdpPath& path) {
   unresolved_.insert(peer);
 }
 
+void KernelPath::SetFits(PeerIndex peer, uint32_t bytes) {
+  if (peer >= OMNI_KERNEL_PEERS) return;
+  std::atomic_ref(object_->peers()[peer].fits).store(bytes, std::memory_order_relaxed);
+}
+
 void KernelPath::SetSendChannel(PeerIndex peer, std::optional<KernelSlot> slot) {
   if (peer >= OMNI_KERNEL_PEERS) return;
   const uint32_t value = slot ? *slot : OMNI_KERNEL_CHANNELS;
@@ -217,11 +271,45 @@ void KernelPath::SetRoutes(const std::vector<RouteTable::Entry>& routes) {
   routes_ = std::move(wanted);
 }
 
+KernelControl::Sealing KernelPath::WouldSeal(PeerIndex peer, uint32_t bytes,
+                                             uint8_t protocol) const {
+  const std::lock_guard lock(mutex_);
+  if (threshold_ == 0) return {.why = "the in-kernel path is switched off"};
+  if (!tun_) return {.why = "the program at the TUN was taken off; it comes back in a moment"};
+  if (bytes > threshold_) {
+    return {.why = fmt::format("{} bytes are above the threshold of {}", bytes, threshold_)};
+  }
+  const bool speaks = protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
+                      protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6;
+  if (!speaks) return {.why = "it seals TCP, UDP and ICMP alone"};
+  if (peer >= OMNI_KERNEL_PEERS) return {.why = "it has no room for this peer"};
+  omni_kernel_peer& entry = object_->peers()[peer];
+  if (Load(entry.tx_slot) >= OMNI_KERNEL_CHANNELS) {
+    return {.why = "the session has no control channel: the peer offered none"};
+  }
+  if (Load(entry.active) == 0 || entry.interface == 0) {
+    return {.why = "there is no route to the peer, or not by an Ethernet interface that is up"};
+  }
+  if (bytes > Load(entry.fits)) {
+    return {.why = fmt::format("the path carries {} bytes whole", Load(entry.fits))};
+  }
+  return {.yes = true,
+          .why = fmt::format(
+              "{} bytes are within the threshold of {}; a flow that had a larger "
+              "packet within {} ms goes through a worker all the same",
+              bytes, threshold_,
+              std::chrono::duration_cast<std::chrono::milliseconds>(options_.guard).count())};
+}
+
 // ----------------------------------------------------------------------------------------------
 // the host
 
 void KernelPath::Maintain() {
   const std::lock_guard lock(mutex_);
+  if (watches_until_ != Instant{} && Now() >= watches_until_) {
+    watches_until_ = {};
+    object_->SetThreshold(threshold_);
+  }
   if (network_->TakeChange()) {
     const size_t before = attached_.size();
     FollowInterfaces();
@@ -231,16 +319,90 @@ void KernelPath::Maintain() {
     }
     for (const auto& [peer, path] : paths_) unresolved_.insert(peer);
   }
+  LookForPrograms(Now());
   for (const PeerIndex peer : std::exchange(unresolved_, {})) ResolvePath(peer);
+}
+
+// Nobody tells when a program is taken off by another hand.
+void KernelPath::LookForPrograms(Instant now) {
+  if (now - looked_ < kLook) return;
+  looked_ = now;
+  const auto note = [&](int index) {
+    const std::string name = NameOf(index);
+    if (name.empty()) return;
+    spdlog::warn("in-kernel path: the program at {} was taken off", name);
+    taken_off_.insert_or_assign(index, now + kAgain);
+  };
+  for (auto entry = attached_.begin(); entry != attached_.end();) {
+    const bool is_there = entry->second.is_there();
+    if (!is_there) note(entry->first);
+    entry = is_there ? std::next(entry) : attached_.erase(entry);
+  }
+  if (tun_ && !tun_->is_there()) {
+    note(static_cast<int>(options_.tun_index));
+    tun_.reset();
+  }
+  if (std::erase_if(taken_off_, [now](const auto& entry) { return entry.second <= now; }) == 0)
+    return;
+  FollowInterfaces();
+  AttachTun();
+}
+
+// The program that seals, to the TUN.
+absl::StatusOr<Attachment> KernelPath::AttachSealer(const KernelObject& object,
+                                                    const KernelOptions& options) {
+  return Attachment::Attach(object.program_fd(KernelProgram::kSealTun),
+                            {.interface = static_cast<int>(options.tun_index),
+                             .hook = Attachment::Hook::kEgress,
+                             .handle = options.listen_port});
+}
+
+void KernelPath::AttachTun() {
+  const int index = static_cast<int>(options_.tun_index);
+  if (tun_ || taken_off_.contains(index)) return;
+  auto tun = AttachSealer(*object_, options_);
+  if (tun.ok()) {
+    tun_.emplace(*std::move(tun));
+  } else {
+    spdlog::warn("{}", Message(tun.status()));
+    taken_off_.insert_or_assign(index, Now() + kAgain);
+  }
+}
+
+void KernelPath::FollowXdp(const std::set<uint32_t>& interfaces) {
+  if (options_.xdp == KernelXdp::kNo) return;
+  const std::lock_guard lock(mutex_);
+  std::set<int> wanted;
+  for (const uint32_t interface : interfaces) {
+    const auto found = attached_.find(static_cast<int>(interface));
+    // What XDP opens goes on in the clear to the program at TC ingress.
+    if (found != attached_.end() && found->second.is_there()) wanted.insert(found->first);
+  }
+  for (const int index : std::set<int>(at_xdp_)) {
+    if (!wanted.contains(index)) ForbidXdp(index);
+  }
+  for (const int index : wanted) {
+    if (at_xdp_.contains(index)) continue;
+    // What is refused is opened at TC.
+    if (object_->AllowXdp(static_cast<uint32_t>(index)).ok()) at_xdp_.insert(index);
+  }
+}
+
+void KernelPath::ForbidXdp(int interface) {
+  object_->ForbidXdp(static_cast<uint32_t>(interface));
+  at_xdp_.erase(interface);
 }
 
 void KernelPath::FollowInterfaces() {
   std::set<int> wanted = network_->Interfaces();
   wanted.erase(static_cast<int>(options_.tun_index));
+  for (const int index : std::set<int>(at_xdp_)) {
+    if (!wanted.contains(index)) ForbidXdp(index);
+  }
   std::erase_if(attached_, [&](const auto& entry) { return !wanted.contains(entry.first); });
   std::erase_if(refused_, [&](int index) { return !wanted.contains(index); });
   for (const int index : wanted) {
-    if (attached_.contains(index)) continue;
+    if (attached_.contains(index) || taken_off_.contains(index)) continue;
     auto attachment = Attachment::Attach(
         object_->program_fd(KernelProgram::kOpenWire),
         {.interface = index, .hook = Attachment::Hook::kIngress, .handle = options_.listen_port});

@@ -54,21 +54,38 @@ void AfxdpPort::Send(std::span<const Train> trains, DropCounters& drops) {
   if (plan_.sockets.empty()) return kernel_->Send(trains, drops);
   rest_.clear();
   for (const Train& train : trains) {
-    const Way way = FindWay(train);
-    if (way.socket == nullptr) {
+    const Route route = FindRoute(train);
+    if (route.socket == nullptr) {
       rest_.push_back(train);
     } else {
-      SendTrain(train, way, drops);
+      SendTrain(train, route, drops);
     }
   }
   for (const auto& socket : plan_.sockets) socket->Flush();
   if (!rest_.empty()) kernel_->Send(rest_, drops);
 }
 
-AfxdpPort::Way AfxdpPort::FindWay(const Train& train) {
+HopKey AfxdpPort::KeyOf(const UdpPath& path) {
+  return {path.remote, path.local.value_or(IpAddress())};
+}
+
+XskSocket* AfxdpPort::SocketOf(const Hop& hop) const {
+  for (const auto& socket : plan_.sockets) {
+    if (socket->where().interface == hop.interface && !socket->is_broken()) return socket.get();
+  }
+  return nullptr;
+}
+
+Way AfxdpPort::WayTo(const UdpPath& path) const {
+  const auto found = plan_.hops->find(KeyOf(path));
+  const bool goes = found != plan_.hops->end() && SocketOf(found->second) != nullptr;
+  return goes ? Way::kAfxdp : Way::kSocket;
+}
+
+AfxdpPort::Route AfxdpPort::FindRoute(const Train& train) {
   // Others are few, and may go to anybody: they are not worth a hop.
   if (train.data[0] != OMNI_MSG_DATA) return {};
-  const HopKey key{train.path.remote, train.path.local.value_or(IpAddress())};
+  const HopKey key = KeyOf(train.path);
   const auto found = plan_.hops->find(key);
   if (found == plan_.hops->end()) {
     if (asked_.size() < kMaxAsked && asked_.insert(key).second) box_->Want(key);
@@ -79,28 +96,24 @@ AfxdpPort::Way AfxdpPort::FindWay(const Train& train) {
       hop.head.bytes() + train.segment_bytes > XskSocket::kLongest) {
     return {};
   }
-  for (const auto& socket : plan_.sockets) {
-    if (socket->where().interface == hop.interface && !socket->is_broken()) {
-      return {.socket = socket.get(), .hop = &hop};
-    }
-  }
-  return {};
+  return {.socket = SocketOf(hop), .hop = &hop};
 }
 
-void AfxdpPort::SendTrain(const Train& train, const Way& way, DropCounters& drops) {
-  const size_t head = way.hop->head.bytes();
+void AfxdpPort::SendTrain(const Train& train, const Route& route, DropCounters& drops) {
+  const size_t head = route.hop->head.bytes();
   for (uint32_t at = 0; at < train.bytes; at += train.segment_bytes) {
     const uint32_t bytes = std::min(train.segment_bytes, train.bytes - at);
-    const std::span<uint8_t> frame = way.socket->Reserve();
+    const std::span<uint8_t> frame = route.socket->Reserve();
     if (frame.empty()) {
       drops.Count(DropReason::tx_socket_full);
       continue;
     }
     const std::span<uint8_t> payload = frame.subspan(head, bytes);
     std::memcpy(payload.data(), train.data + at, bytes);
-    way.hop->head.Write(payload, train.traffic_class);
-    way.socket->Commit(static_cast<uint32_t>(head) + bytes);
-    box_->sent.Add(1);
+    route.hop->head.Write(payload, train.traffic_class);
+    route.socket->Commit(static_cast<uint32_t>(head) + bytes);
+    box_->traffic.tx_packets.Add(1);
+    box_->traffic.tx_bytes.Add(bytes);
   }
 }
 
@@ -114,7 +127,12 @@ size_t AfxdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& drops) 
     const size_t count = source + 1 == sources ? kernel_->Receive(out, drops)
                                                : ReceiveFrames(*plan_.sockets[source], out, drops);
     if (count == 0) continue;
-    if (source + 1 < sources) box_->received.Add(count);
+    if (source + 1 < sources) {
+      box_->traffic.rx_packets.Add(count);
+      for (const ReceivedDatagram& datagram : out.first(count)) {
+        box_->traffic.rx_bytes.Add(datagram.bytes.size());
+      }
+    }
     turn_ = source + 1;
     return count;
   }
@@ -138,6 +156,7 @@ size_t AfxdpPort::ReceiveFrames(XskSocket& socket, std::span<ReceivedDatagram> o
       out[count++] = {.bytes = view->payload,
                       .segment_bytes = static_cast<uint32_t>(view->payload.size()),
                       .traffic_class = view->traffic_class,
+                      .way = Way::kAfxdp,
                       .path = view->path};
     }
     if (count > 0 || received == 0) return count;

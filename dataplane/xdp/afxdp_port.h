@@ -23,6 +23,7 @@ class AfxdpPort final : public UdpPort {
 
   void Send(std::span<const Train> trains, DropCounters& drops) override;
   size_t Receive(std::span<ReceivedDatagram> out, DropCounters& drops) override;
+  Way WayTo(const UdpPath& path) const override;
 
   // To wait on.
   std::vector<int> fds() const;
@@ -31,14 +32,16 @@ class AfxdpPort final : public UdpPort {
   // LIMIT: frames taken from one socket before others have their turn.
   static constexpr size_t kBatch = 64;
 
+  static HopKey KeyOf(const UdpPath& path);
   void TakePlan();
   // The socket and hop for a train, null unless it can go that way.
-  struct Way {
+  struct Route {
     XskSocket* socket = nullptr;
     const Hop* hop = nullptr;
   };
-  Way FindWay(const Train& train);
-  void SendTrain(const Train& train, const Way& way, DropCounters& drops);
+  Route FindRoute(const Train& train);
+  XskSocket* SocketOf(const Hop& hop) const;
+  void SendTrain(const Train& train, const Route& route, DropCounters& drops);
   static size_t ReceiveFrames(XskSocket& socket, std::span<ReceivedDatagram> out,
                               DropCounters& drops);
 

@@ -95,9 +95,10 @@ bool HostLinks::TakeChange() {
   return changed;
 }
 
-std::vector<HostInterface> HostLinks::Interfaces() const {
+HostLinks::View HostLinks::Look() const {
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) != 0) return {};
+  View out;
   std::map<std::string, HostInterface> found;
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
     if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_PACKET) continue;
@@ -111,18 +112,18 @@ std::vector<HostInterface> HostLinks::Interfaces() const {
     std::copy_n(link.sll_addr, interface.mac.size(), interface.mac.begin());
   }
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr) continue;
+    const auto address = Endpoint::FromSockaddr(entry->ifa_addr);
+    if (!address) continue;
     const auto interface = found.find(entry->ifa_name);
-    if (entry->ifa_addr == nullptr || interface == found.end()) continue;
-    if (const auto address = Endpoint::FromSockaddr(entry->ifa_addr)) {
-      interface->second.addresses.push_back(address->address);
-    }
+    if (interface != found.end()) interface->second.addresses.push_back(address->address);
+    if ((entry->ifa_flags & IFF_LOOPBACK) != 0) out.loopback.insert(address->address);
   }
   freeifaddrs(list);
-  std::vector<HostInterface> out;
   for (auto& [name, interface] : found) {
     AskDetails(query_.get(), interface);
     std::ranges::sort(interface.addresses);
-    out.push_back(std::move(interface));
+    out.interfaces.push_back(std::move(interface));
   }
   return out;
 }

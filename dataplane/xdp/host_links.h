@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,13 @@ class HostLinks {
   // they are looked at by Interfaces() alone.
   bool TakeChange();
 
-  std::vector<HostInterface> Interfaces() const;
+  std::vector<HostInterface> Interfaces() const { return Look().interfaces; }
+  // The same, and the addresses of the loopback interface, which none of them has.
+  struct View {
+    std::vector<HostInterface> interfaces;
+    std::set<IpAddress> loopback;
+  };
+  View Look() const;
 
  private:
   HostLinks(FileDescriptor monitor, FileDescriptor query)

@@ -2,13 +2,9 @@
 #include "dataplane/xdp/policy.h"
 
 #include <fmt/format.h>
-#include <net/if.h>
 
 #include <algorithm>
 #include <array>
-#include <utility>
-
-#include "common/status.h"
 
 namespace omni {
 namespace {
@@ -21,37 +17,6 @@ constexpr std::array<std::string_view, 10> kZeroCopyDrivers = {
 
 bool IsZeroCopyDriver(const HostInterface& interface) {
   return std::ranges::find(kZeroCopyDrivers, interface.driver) != kZeroCopyDrivers.end();
-}
-
-template <typename Choice, size_t n>
-absl::StatusOr<PerInterface<Choice>> ParseChoices(
-    const std::vector<std::string>& words,
-    const std::array<std::pair<std::string_view, Choice>, n>& values) {
-  PerInterface<Choice> out;
-  for (const std::string& word : words) {
-    const size_t equals = word.find('=');
-    const bool is_named = equals != std::string::npos;
-    const std::string name = is_named ? word.substr(0, equals) : "";
-    const std::string value = is_named ? word.substr(equals + 1) : word;
-    const auto found =
-        std::ranges::find(values, value, &std::pair<std::string_view, Choice>::first);
-    if (found == values.end()) {
-      std::string known;
-      for (const auto& [text, choice] : values) {
-        known += (known.empty() ? "" : ", ") + std::string(text);
-      }
-      return absl::InvalidArgumentError(fmt::format("\"{}\" is none of {}", value, known));
-    }
-    if (is_named && (name.empty() || name.size() >= IF_NAMESIZE)) {
-      return absl::InvalidArgumentError(fmt::format("\"{}\" is no name of an interface", name));
-    }
-    if (is_named) {
-      out.named.insert_or_assign(name, found->second);
-    } else {
-      out.others = found->second;
-    }
-  }
-  return out;
 }
 
 void DecideMode(const HostInterface& interface, XdpChoice choice, PathChoice path,
@@ -98,43 +63,36 @@ void DecideSockets(PathChoice choice, XdpDecision& out) {
 
 }  // namespace
 
-absl::StatusOr<PerInterface<XdpChoice>> ParseXdpChoices(const std::vector<std::string>& words) {
-  return ParseChoices<XdpChoice, 4>(words, {{{"auto", XdpChoice::kAuto},
-                                             {"off", XdpChoice::kOff},
-                                             {"native", XdpChoice::kNative},
-                                             {"generic", XdpChoice::kGeneric}}});
-}
-
-absl::StatusOr<PerInterface<PathChoice>> ParsePathChoices(const std::vector<std::string>& words) {
-  return ParseChoices<PathChoice, 3>(words, {{{"auto", PathChoice::kAuto},
-                                              {"socket", PathChoice::kSocket},
-                                              {"afxdp", PathChoice::kAfxdp}}});
-}
-
-XdpDecision DecideXdp(const HostInterface& interface, const XdpOptions& options) {
-  const XdpChoice xdp = options.xdp.For(interface.name);
-  const PathChoice path = options.path.For(interface.name);
+XdpDecision DecideXdp(const HostInterface& interface, const PathSettings& settings) {
+  const XdpChoice xdp = settings.xdp.For(interface.name);
+  const PathChoice path = settings.path.For(interface.name);
   XdpDecision out{.named = xdp != XdpChoice::kAuto || path == PathChoice::kAfxdp};
   DecideMode(interface, xdp, path, out);
   DecideSockets(path, out);
   return out;
 }
 
-bool WantsXdp(const std::vector<HostInterface>& interfaces, const XdpOptions& options) {
+bool WantsXdp(const std::vector<HostInterface>& interfaces, const PathSettings& settings) {
   const auto asks = [](XdpChoice xdp, PathChoice path) {
     return xdp == XdpChoice::kNative || xdp == XdpChoice::kGeneric ||
            (xdp == XdpChoice::kAuto && path == PathChoice::kAfxdp);
   };
-  if (asks(options.xdp.others, options.path.others)) return true;
-  for (const auto& [name, choice] : options.xdp.named) {
-    if (asks(choice, options.path.For(name))) return true;
+  if (asks(settings.xdp.others, settings.path.others)) return true;
+  for (const auto& [name, choice] : settings.xdp.named) {
+    if (asks(choice, settings.path.For(name))) return true;
   }
-  for (const auto& [name, choice] : options.path.named) {
-    if (asks(options.xdp.For(name), choice)) return true;
+  for (const auto& [name, choice] : settings.path.named) {
+    if (asks(settings.xdp.For(name), choice)) return true;
   }
   return std::ranges::any_of(interfaces, [&](const HostInterface& interface) {
-    return DecideXdp(interface, options).mode.has_value();
+    return DecideXdp(interface, settings).mode.has_value();
   });
+}
+
+bool ExcludesXdp(const PathSettings& settings) {
+  return settings.xdp.others == XdpChoice::kOff &&
+         std::ranges::all_of(settings.xdp.named,
+                             [](const auto& named) { return named.second == XdpChoice::kOff; });
 }
 
 }  // namespace omni

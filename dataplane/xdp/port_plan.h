@@ -16,8 +16,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "common/status.h"
-#include "dataplane/core/drop.h"
 #include "dataplane/core/peer.h"
+#include "dataplane/core/port.h"
 #include "dataplane/xdp/frame.h"
 #include "dataplane/xdp/xsk_socket.h"
 
@@ -87,9 +87,8 @@ class PlanBox {
   }
   // Readable when there is a new plan.
   int fd() const { return event_.get(); }
-  // Frames that went through AF_XDP: written by the port.
-  Counter64 received;
-  Counter64 sent;
+  // What went through AF_XDP: written by the port.
+  WayCounters traffic;
 
  private:
   FileDescriptor event_;

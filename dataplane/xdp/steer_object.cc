@@ -12,6 +12,7 @@
 
 #include "common/status.h"
 #include "common/wire.h"
+#include "dataplane/io/per_cpu.h"
 #include "generated/bpf/steer.skel.h"
 
 namespace omni {
@@ -48,18 +49,6 @@ omni_steer_address KeyOf(const IpAddress& address) {
   return key;
 }
 
-std::vector<uint64_t> SumOverCpus(const bpf_map* map) {
-  std::vector<uint64_t> out(bpf_map__max_entries(map));
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) return out;
-  std::vector<uint64_t> values(static_cast<size_t>(cpus));
-  for (uint32_t i = 0; i < out.size(); ++i) {
-    if (bpf_map_lookup_elem(bpf_map__fd(map), &i, values.data()) != 0) continue;
-    for (const uint64_t value : values) out[i] += value;
-  }
-  return out;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SteerObject>> SteerObject::Load(uint16_t listen_port) {
@@ -80,7 +69,11 @@ absl::Status SteerObject::Open(uint16_t listen_port) {
   RETURN_IF_ERROR(CheckLayout(maps.steer_interfaces, 4, sizeof(omni_steer_interface)));
   RETURN_IF_ERROR(CheckLayout(maps.steer_config, 4, sizeof(omni_steer_config)));
   RETURN_IF_ERROR(CheckLayout(maps.steer_counters, 4, 8));
+  RETURN_IF_ERROR(CheckLayout(maps.steer_expected, sizeof(omni_steer_address), 8));
   RETURN_IF_ERROR(CheckLayout(maps.omni_counters, 4, 8));
+  RETURN_IF_ERROR(CheckLayout(maps.steer_relays, sizeof(ChannelId), sizeof(omni_steer_relay)));
+  RETURN_IF_ERROR(
+      CheckLayout(maps.steer_relay_windows, sizeof(ChannelId), sizeof(omni_steer_window)));
   if (const int error = steer_bpf__load(skeleton_); error != 0) return LoadError(-error);
   return absl::OkStatus();
 }
@@ -92,8 +85,7 @@ SteerObject::~SteerObject() {
 absl::StatusOr<FileDescriptor> SteerObject::Attach(int interface, XdpMode mode) const {
   const uint32_t flags = mode == XdpMode::kNative ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE;
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = flags);
-  const int fd =
-      bpf_link_create(bpf_program__fd(skeleton_->progs.omni_steer), interface, BPF_XDP, &options);
+  const int fd = bpf_link_create(program_fd(mode), interface, BPF_XDP, &options);
   if (fd >= 0) return FileDescriptor(fd);
   const std::string what = fmt::format("attach XDP to interface {}", interface);
   // EBUSY: something hangs there by a link; EEXIST: something without one.
@@ -108,6 +100,8 @@ absl::StatusOr<FileDescriptor> SteerObject::Attach(int interface, XdpMode mode) 
   if (fd == -EOPNOTSUPP) return absl::UnimplementedError(what + ": its driver has no XDP");
   return ErrnoStatus(what, -fd);
 }
+
+void SteerObject::Detach(FileDescriptor link) { (void)bpf_link_detach(link.get()); }
 
 bool SteerObject::IsAttached(const FileDescriptor& link) {
   bpf_link_info info{};
@@ -130,20 +124,67 @@ void SteerObject::RemoveAddress(const IpAddress& address) {
   bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_addresses), &key);
 }
 
-absl::Status SteerObject::AddChannel(ChannelId id) {
-  const int fd = bpf_map__fd(skeleton_->maps.steer_channels);
-  if (bpf_map_update_elem(fd, &id, &kPresent, BPF_ANY) == 0) return absl::OkStatus();
-  return absl::ResourceExhaustedError("add a channel to XDP's: the table is full");
+bool SteerObject::PutChannel(ChannelId id, ChannelUse use) {
+  const uint8_t value = use == ChannelUse::kOurs ? OMNI_STEER_OURS : OMNI_STEER_RELAYED;
+  return bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_channels), &id, &value, BPF_ANY) ==
+         0;
+}
+
+void SteerObject::AddChannel(ChannelId id, ChannelUse use) {
+  if (PutChannel(id, use)) return;
+  unlisted_.emplace(id, use);
+  SetIncomplete(true);
 }
 
 void SteerObject::RemoveChannel(ChannelId id) {
-  bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_channels), &id);
+  if (unlisted_.empty()) {
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_channels), &id);
+    return;
+  }
+  if (unlisted_.erase(id) == 0) {
+    bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_channels), &id);
+    const auto [waiting, use] = *unlisted_.begin();
+    if (PutChannel(waiting, use)) unlisted_.erase(waiting);
+  }
+  if (unlisted_.empty()) SetIncomplete(false);
 }
 
-void SteerObject::SetIncomplete() {
+bool SteerObject::AddRelayWindow(ChannelId id) {
+  const omni_steer_window unused{.id = id};
+  return bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_relay_windows), &id, &unused,
+                             BPF_NOEXIST) == 0;
+}
+
+void SteerObject::RemoveRelayWindow(ChannelId id) {
+  bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_relay_windows), &id);
+}
+
+bool SteerObject::PutRelay(ChannelId id, const omni_steer_relay& relay) {
+  return bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_relays), &id, &relay, BPF_ANY) == 0;
+}
+
+void SteerObject::RemoveRelay(ChannelId id) {
+  bpf_map_delete_elem(bpf_map__fd(skeleton_->maps.steer_relays), &id);
+}
+
+void SteerObject::Expect(const IpAddress& address) {
+  const omni_steer_address key = KeyOf(address);
+  const uint64_t full = 0;
+  // What is there keeps its bucket.
+  bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_expected), &key, &full, BPF_NOEXIST);
+}
+
+void SteerObject::SetIncomplete(bool incomplete) {
   const uint32_t only = 0;
-  const omni_steer_config config{.incomplete = 1};
+  const omni_steer_config config{.incomplete = incomplete ? 1U : 0U};
   bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_config), &only, &config, BPF_ANY);
+}
+
+absl::Status SteerObject::SetOpener(int program) {
+  const uint32_t only = 0;
+  const int fd = bpf_map__fd(skeleton_->maps.steer_opener);
+  if (bpf_map_update_elem(fd, &only, &program, BPF_ANY) == 0) return absl::OkStatus();
+  return ErrnoStatus("have XDP open control channels");
 }
 
 absl::Status SteerObject::SetInterface(uint32_t interface, const omni_steer_interface& queues) {
@@ -162,31 +203,42 @@ absl::Status SteerObject::SetSocket(uint32_t place, int socket) {
   return ErrnoStatus("give a queue to its AF_XDP socket");
 }
 
+std::vector<std::vector<uint64_t>> SteerObject::DropsByCpu() const {
+  return ReadPerCpu(bpf_map__fd(skeleton_->maps.omni_counters), OMNI_DROP_COUNT);
+}
+
+std::vector<std::vector<uint64_t>> SteerObject::CountersByCpu() const {
+  return ReadPerCpu(bpf_map__fd(skeleton_->maps.steer_counters), OMNI_STEER_COUNT);
+}
+
 std::vector<uint64_t> SteerObject::Drops() const {
-  auto out = SumOverCpus(skeleton_->maps.omni_counters);
-  out.resize(OMNI_DROP_COUNT);
-  return out;
+  return SumOverCpus(DropsByCpu(), OMNI_DROP_COUNT);
 }
 
 std::vector<uint64_t> SteerObject::Counters() const {
-  return SumOverCpus(skeleton_->maps.steer_counters);
+  return SumOverCpus(CountersByCpu(), OMNI_STEER_COUNT);
+}
+
+int SteerObject::program_fd(XdpMode mode) const {
+  return bpf_program__fd(mode == XdpMode::kNative ? skeleton_->progs.omni_steer
+                                                  : skeleton_->progs.omni_steer_generic);
 }
 
 std::optional<SteerObject::Verdict> SteerObject::Run(std::span<const uint8_t> frame,
-                                                     std::span<uint8_t> out) const {
+                                                     std::span<uint8_t> out, XdpMode mode) const {
   LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame.data(), .data_out = out.data(),
               .data_size_in = static_cast<uint32_t>(frame.size()),
               .data_size_out = static_cast<uint32_t>(out.size()), .repeat = 1);
-  if (bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.omni_steer), &run) != 0) {
+  if (bpf_prog_test_run_opts(program_fd(mode), &run) != 0) {
     return std::nullopt;
   }
   return Verdict{.action = run.retval, .bytes = run.data_size_out};
 }
 
-uint32_t SteerObject::verified_instructions() const {
+uint32_t SteerObject::verified_instructions(XdpMode mode) const {
   bpf_prog_info info{};
   uint32_t size = sizeof(info);
-  const int fd = bpf_program__fd(skeleton_->progs.omni_steer);
+  const int fd = program_fd(mode);
   return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.verified_insns : 0;
 }
 

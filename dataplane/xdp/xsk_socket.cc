@@ -25,6 +25,10 @@ namespace {
 constexpr int kFlushRounds = 256;
 // LIMIT: how long a worker waits for a device that takes nothing, as with a full socket buffer.
 constexpr int kSendWaitMs = 5;
+// LIMIT: how long the kernel may look at a device's queue for one call that finds it empty, and how
+// many frames it takes then (net/core/dev.c's own budget).
+constexpr int kBusyPollUs = 20;
+constexpr int kBusyPollBudget = 64;
 // LIMIT: in copy mode, frames on their way are accounted to the socket as 2 KiB each and more.
 constexpr int kSendBufferBytes = 16 << 20;
 
@@ -49,17 +53,16 @@ bool XskSocket::Ring::needs_wakeup() const {
   return (std::atomic_ref(*flags_at).load(std::memory_order_relaxed) & XDP_RING_NEED_WAKEUP) != 0;
 }
 
-absl::StatusOr<FileDescriptor> XskSocket::Open() {
+absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Open() {
   FileDescriptor fd(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
-  if (fd.is_open()) return fd;
+  if (fd.is_open()) return std::unique_ptr<XskSocket>(new XskSocket(std::move(fd)));
   if (errno == EAFNOSUPPORT) return absl::UnimplementedError("the kernel has no AF_XDP");
   return ErrnoStatus("open AF_XDP socket");
 }
 
-absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Bind(FileDescriptor fd, const Where& where,
-                                                           Copying copying) {
-  std::unique_ptr<XskSocket> out(new XskSocket(std::move(fd), where));
-  RETURN_IF_ERROR(out->SetUp());
+absl::Status XskSocket::Bind(const Where& where, Copying copying) {
+  // What an earlier try has set up stays.
+  if (!set_up_) RETURN_IF_ERROR(SetUp());
   sockaddr_xdp address{};
   address.sxdp_family = AF_XDP;
   // Without either flag the kernel takes what it can.
@@ -68,12 +71,13 @@ absl::StatusOr<std::unique_ptr<XskSocket>> XskSocket::Bind(FileDescriptor fd, co
   address.sxdp_ifindex = where.interface;
   address.sxdp_queue_id = where.queue;
   // SAFETY: the socket interface takes any address as a sockaddr.
-  if (bind(out->fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+  if (bind(fd(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     xdp_options options{};
     socklen_t bytes = sizeof(options);
-    const bool told = getsockopt(out->fd(), SOL_XDP, XDP_OPTIONS, &options, &bytes) == 0;
-    out->copies_ = !told || (options.flags & XDP_OPTIONS_ZEROCOPY) == 0;
-    return out;
+    const bool told = getsockopt(fd(), SOL_XDP, XDP_OPTIONS, &options, &bytes) == 0;
+    copies_ = !told || (options.flags & XDP_OPTIONS_ZEROCOPY) == 0;
+    where_ = where;
+    return absl::OkStatus();
   }
   const std::string what =
       fmt::format("bind AF_XDP to queue {} of interface {}", where.queue, where.interface);
@@ -127,6 +131,7 @@ absl::Status XskSocket::SetUp() {
     free_.push_back(uint64_t{entries_ + i} * kFrameBytes);
   }
   GiveBack();
+  set_up_ = true;
   return absl::OkStatus();
 }
 
@@ -169,8 +174,30 @@ XskSocket::~XskSocket() {
 // whoever reads it has acquired the producer; likewise the consumer for entries that are free
 // again.
 
+void XskSocket::SetPolling(Polling polling) {
+  const bool is_busy = polling == Polling::kBusy;
+  const auto set = [this](int option, int value) {
+    return setsockopt(fd(), SOL_SOCKET, option, &value, sizeof(value)) == 0;
+  };
+  const bool done = set(SO_PREFER_BUSY_POLL, is_busy ? 1 : 0) &&
+                    set(SO_BUSY_POLL, is_busy ? kBusyPollUs : 0) &&
+                    set(SO_BUSY_POLL_BUDGET, kBusyPollBudget);
+  // ORDER: relaxed; a call sooner or later does not matter.
+  drives_.store(is_busy && done, std::memory_order_relaxed);
+}
+
+XskSocket::Losses XskSocket::losses() const {
+  xdp_statistics all{};
+  socklen_t bytes = sizeof(all);
+  if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &all, &bytes) != 0) return {};
+  return {.no_frame = all.rx_fill_ring_empty_descs, .ring_full = all.rx_ring_full};
+}
+
 size_t XskSocket::Receive(std::span<std::span<uint8_t>> out) {
   GiveBack();
+  if (drives_.load(std::memory_order_relaxed)) {
+    (void)recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  }
   const uint32_t consumed = rx_.consumer().load(std::memory_order_relaxed);
   const uint32_t ready = rx_.producer().load(std::memory_order_acquire) - consumed;
   const auto count = static_cast<uint32_t>(std::min<size_t>({ready, entries_, out.size()}));

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/paths.h"
 #include "dataplane/io/file_descriptor.h"
 
 namespace omni {
@@ -32,22 +33,35 @@ class XskSocket {
     friend bool operator==(const Where&, const Where&) = default;
   };
 
-  // A socket that Bind() will use up. Needs CAP_NET_RAW; Bind() needs nothing.
-  static absl::StatusOr<FileDescriptor> Open();
-  // UNIMPLEMENTED: the driver cannot bind it without copying. UNAVAILABLE: the queue is taken, for
-  // a moment perhaps, as just after another socket on it was closed.
-  static absl::StatusOr<std::unique_ptr<XskSocket>> Bind(FileDescriptor fd, const Where& where,
-                                                         Copying copying);
+  // Needs CAP_NET_RAW; Bind() needs nothing.
+  static absl::StatusOr<std::unique_ptr<XskSocket>> Open();
+  // Once; after an error it may be tried again, there or elsewhere. UNIMPLEMENTED: the driver
+  // cannot bind it without copying. UNAVAILABLE: the queue is taken, for a moment perhaps, as just
+  // after another socket on it was closed.
+  absl::Status Bind(const Where& where, Copying copying);
   ~XskSocket();
   XskSocket(const XskSocket&) = delete;
   XskSocket& operator=(const XskSocket&) = delete;
 
   int fd() const { return fd_.get(); }
   const Where& where() const { return where_; }
+  // A socket that could not be set up cannot be bound, now or later.
+  bool is_spoilt() const { return frames_ != nullptr && !set_up_; }
   // Whether the kernel copies each frame.
   bool copies() const { return copies_; }
   // The kernel refused to go on: the interface is down or gone. From any thread.
   bool is_broken() const { return broken_.load(std::memory_order_relaxed); }
+
+  // Busy: who receives drives the device's queue with each call, where the kernel lets it (Linux
+  // 5.11 and CAP_NET_ADMIN), instead of waiting for an interrupt. From any thread.
+  void SetPolling(Polling polling);
+
+  // What the kernel did not bring here: for want of a frame to fill, for want of room in the ring.
+  struct Losses {
+    uint64_t no_frame = 0;
+    uint64_t ring_full = 0;
+  };
+  Losses losses() const;
 
   // Fills the front of `out` with frames and gives the number; valid until the next call.
   size_t Receive(std::span<std::span<uint8_t>> out);
@@ -72,7 +86,7 @@ class XskSocket {
     void* memory = nullptr;
     size_t memory_bytes = 0;
   };
-  XskSocket(FileDescriptor fd, const Where& where) : fd_(std::move(fd)), where_(where) {}
+  explicit XskSocket(FileDescriptor fd) : fd_(std::move(fd)) {}
   absl::Status SetUp();
   absl::Status RegisterFrames();
   absl::Status MapRing(Ring& ring, int size_option, size_t offset_of_ring, uint64_t page_offset,
@@ -81,7 +95,8 @@ class XskSocket {
   void TakeSent();
 
   FileDescriptor fd_;
-  const Where where_;
+  Where where_;
+  bool set_up_ = false;
   bool copies_ = true;
   uint32_t entries_ = 0;  // of each ring, and frames each way; a power of two
   uint8_t* frames_ = nullptr;
@@ -90,6 +105,7 @@ class XskSocket {
   std::vector<uint64_t> free_;  // to send from
   uint32_t queued_ = 0;         // producer of the sending ring, ahead of what the kernel was told
   std::atomic<bool> broken_ = false;
+  std::atomic<bool> drives_ = false;  // the device's queue, when it receives
 };
 
 }  // namespace omni

@@ -15,6 +15,7 @@
 #include "dataplane/hub/hub.h"
 #include "dataplane/setup/aead_choice.h"
 #include "dataplane/setup/options.h"
+#include "dataplane/setup/path_switch.h"
 #include "dataplane/setup/privileged.h"
 #include "dataplane/worker/worker.h"
 
@@ -38,8 +39,16 @@ sigset_t BlockSignals() {
 
 struct Workers {
   std::vector<std::unique_ptr<Worker>> all;
-  OffloadReport offloads;  // of ports that the workers own
+  std::vector<const WayCounters*> sockets;  // of ports that the workers own
+  OffloadReport offloads;                   // of ports that the workers own
 };
+
+std::vector<Worker*> PointersTo(const Workers& workers) {
+  std::vector<Worker*> out;
+  out.reserve(workers.all.size());
+  for (const auto& worker : workers.all) out.push_back(worker.get());
+  return out;
+}
 
 Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_ptr<Aead>> aeads) {
   const OffloadFindings& found = privileged.offloads;
@@ -56,6 +65,7 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     out.offloads.Watch(KernelOffload::kUdpGso, &udp->gso());
     out.offloads.Watch(KernelOffload::kTunTcpCoalescing, &tun->tcp_joining());
     out.offloads.Watch(KernelOffload::kTunUdpCoalescing, &tun->udp_joining());
+    out.sockets.push_back(&udp->traffic());
     Worker::Parts parts{.index = i, .workers = count, .aead = std::move(aeads[i])};
     std::vector<int> udp_fds = udp->fds();
     XdpPath::Port port = privileged.xdp->MakePort(i, {std::move(udp), std::move(udp_fds)});
@@ -67,12 +77,26 @@ Workers MakeWorkers(Privileged& privileged, Hub& hub, std::vector<std::unique_pt
     parts.control = privileged.kernel.get();
     out.all.push_back(std::make_unique<Worker>(std::move(parts)));
   }
-  std::vector<Worker*> siblings;
-  siblings.reserve(count);
-  for (const auto& worker : out.all) siblings.push_back(worker.get());
+  std::vector<Worker*> siblings = PointersTo(out);
   for (const auto& worker : out.all) worker->SetSiblings(siblings);
   hub.SetWorkers(std::move(siblings));
   return out;
+}
+
+std::vector<DataplaneInfo::Traffic> TrafficOf(const XdpPath& xdp, const Workers& workers) {
+  const XdpPath::Traffic afxdp = xdp.AfxdpTraffic();
+  DataplaneInfo::Traffic sockets{.path = "socket"};
+  for (const WayCounters* counters : workers.sockets) {
+    sockets.tx_packets += counters->tx_packets.value();
+    sockets.tx_bytes += counters->tx_bytes.value();
+    sockets.rx_packets += counters->rx_packets.value();
+    sockets.rx_bytes += counters->rx_bytes.value();
+  }
+  return {{"afxdp", afxdp.tx_packets, afxdp.tx_bytes, afxdp.rx_packets, afxdp.rx_bytes}, sockets};
+}
+
+DataplaneInfo::Counted Count(const XdpPath::Counter& counter) {
+  return {counter.name, counter.help, counter.value};
 }
 
 // Adds what XDP has to say to `info`.
@@ -84,7 +108,15 @@ void DescribeXdp(const XdpPath& xdp, DataplaneInfo& info) {
   info.drops = [&xdp] { return xdp.Drops(); };
   info.counters = [&xdp] {
     std::vector<DataplaneInfo::Counted> out;
-    for (const auto& [name, help, value] : xdp.Counters()) out.push_back({name, help, value});
+    for (const XdpPath::Counter& counter : xdp.Counters()) out.push_back(Count(counter));
+    return out;
+  };
+  info.counters_by_cpu = [&xdp] {
+    std::vector<std::vector<DataplaneInfo::Counted>> out;
+    for (const auto& counters : xdp.CountersByCpu()) {
+      auto& added = out.emplace_back();
+      for (const XdpPath::Counter& counter : counters) added.push_back(Count(counter));
+    }
     return out;
   };
   info.features = [&xdp, workers = std::move(info.features)] {
@@ -94,8 +126,9 @@ void DescribeXdp(const XdpPath& xdp, DataplaneInfo& info) {
   };
 }
 
-OffloadReport::Line DescribeKernelPath(const Privileged& privileged) {
+OffloadReport::Line DescribeKernelPath(const Privileged& privileged, InKernel choice) {
   if (privileged.kernel == nullptr) return {"in_kernel", false, privileged.kernel_reason};
+  if (choice == InKernel::kOff) return {"in_kernel", false, "switched off"};
   return {"in_kernel", true, privileged.kernel->Describe()};
 }
 
@@ -111,7 +144,8 @@ void LogCiphers(const std::vector<CipherSpeed>& ciphers) {
 }
 
 // Ticks until a signal or a worker ends it. Gives the exit code.
-int TickUntilEnd(Hub& hub, XdpPath& xdp, const sigset_t& signals) {
+int TickUntilEnd(Hub& hub, const Privileged& privileged, DataplaneService& service,
+                 const sigset_t& signals) {
   for (;;) {
     const int signal = sigtimedwait(&signals, nullptr, &kTick);
     if (signal > 0) {
@@ -123,8 +157,10 @@ int TickUntilEnd(Hub& hub, XdpPath& xdp, const sigset_t& signals) {
       return 1;
     }
     const Instant now = Now();
-    xdp.Maintain(now);
+    privileged.xdp->Maintain(now);
+    if (privileged.kernel) privileged.kernel->FollowXdp(privileged.xdp->NativeInterfaces());
     hub.Tick(now);
+    service.Tick(now);
   }
 }
 
@@ -138,25 +174,29 @@ absl::StatusOr<int> Run(const Options& options) {
   Hub hub(*privileged.link, *privileged.underlay);
   hub.SetKernel(privileged.kernel.get());
   hub.SetChannelWatch(privileged.xdp.get());
+  hub.SetRelayWatch(privileged.xdp.get());
   const Workers workers = MakeWorkers(privileged, hub, std::move(choice.aeads));
+  PathSwitch paths(options.paths, *privileged.xdp, privileged.kernel.get(), PointersTo(workers));
+  hub.SetPathControl(&paths);
   LogCiphers(choice.ciphers);
   for (const OffloadReport::Line& line : workers.offloads.Describe()) {
     LogFeature(line);
   }
-  LogFeature(DescribeKernelPath(privileged));
+  LogFeature(DescribeKernelPath(privileged, options.paths.in_kernel));
   DataplaneInfo info{
       .tun_name = options.tun, .listen_port = options.listen_port, .ciphers = choice.ciphers};
-  info.control_channels = privileged.kernel == nullptr ? 0 : 1;
-  info.features = [&workers, &privileged] {
+  info.control_channels = [&paths, has_kernel = privileged.kernel != nullptr] {
+    return has_kernel && paths.settings().in_kernel != InKernel::kOff ? 1U : 0U;
+  };
+  info.settings = [&paths] { return paths.settings(); };
+  info.features = [&workers, &privileged, &paths] {
     auto features = workers.offloads.Describe();
-    features.push_back(DescribeKernelPath(privileged));
+    features.push_back(DescribeKernelPath(privileged, paths.settings().in_kernel));
     return features;
   };
   DescribeXdp(*privileged.xdp, info);
-  std::vector<const Worker*> readable;
-  readable.reserve(workers.all.size());
-  for (const auto& worker : workers.all) readable.push_back(worker.get());
-  DataplaneService service(hub, std::move(readable), std::move(info));
+  info.traffic = [&workers, &privileged] { return TrafficOf(*privileged.xdp, workers); };
+  DataplaneService service(hub, PointersTo(workers), std::move(info));
   ASSIGN_OR_RETURN(auto server,
                    UnixServer::Start(std::move(privileged.listener),
                                      {.uids = {privileged.controller_user.uid}}, {&service}));
@@ -166,7 +206,7 @@ absl::StatusOr<int> Run(const Options& options) {
   spdlog::info("ready: {} workers, UDP port {}, TUN {}", workers.all.size(), options.listen_port,
                options.tun);
   sd_notify(0, "READY=1");
-  const int code = TickUntilEnd(hub, *privileged.xdp, signals);
+  const int code = TickUntilEnd(hub, privileged, service, signals);
   sd_notify(0, "STOPPING=1");
   service.Shutdown();
   server->Stop();

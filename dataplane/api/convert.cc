@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <string>
 
@@ -18,6 +19,27 @@ template <typename... T>
 absl::Status Invalid(std::string_view field, fmt::format_string<T...> format, T&&... args) {
   return absl::InvalidArgumentError(
       fmt::format("{}: {}", field, fmt::format(format, std::forward<T>(args)...)));
+}
+
+template <size_t N>
+absl::Status ReadKey(const std::string& raw, std::array<uint8_t, N>& key, std::string_view field) {
+  if (raw.size() != N) return Invalid(field, "has {} bytes, not {}", raw.size(), N);
+  std::ranges::copy(AsBytes(raw), key.begin());
+  return absl::OkStatus();
+}
+
+// One for each secret of the cluster that the controller holds.
+template <typename Keys>
+absl::Status ReadSecretKeys(const google::protobuf::RepeatedPtrField<std::string>& raw, Keys& keys,
+                            const std::string& field) {
+  if (static_cast<size_t>(raw.size()) > keys.size()) {
+    return Invalid(field, "has {} keys, at most {} are allowed", raw.size(), keys.size());
+  }
+  for (int i = 0; i < raw.size(); ++i) {
+    RETURN_IF_ERROR(
+        ReadKey(raw[i], keys[static_cast<size_t>(i)].emplace(), fmt::format("{}[{}]", field, i)));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<IpAddress> ReadAddress(const std::string& raw, std::string_view field) {
@@ -46,6 +68,16 @@ absl::StatusOr<IpPrefix> ReadPrefix(const v1::Prefix& prefix, std::string_view f
   return IpPrefix{a.address, a.length};
 }
 
+absl::StatusOr<RelayLimits> ReadRelayLimits(const v1::Relay& relay, std::string_view field) {
+  constexpr uint64_t kMaxRate = 1'000'000'000'000;
+  const auto is_rate = [](uint64_t rate) { return rate >= 1 && rate <= kMaxRate; };
+  if (!is_rate(relay.pair_bytes_per_s()) || !is_rate(relay.total_bytes_per_s())) {
+    return Invalid(field, "a rate is not within 1-{}", kMaxRate);
+  }
+  return RelayLimits{.pair_bytes_per_s = relay.pair_bytes_per_s(),
+                     .total_bytes_per_s = relay.total_bytes_per_s()};
+}
+
 absl::StatusOr<NodeSpec> ReadNode(const v1::Node& node, std::string_view field) {
   NodeSpec out;
   for (int i = 0; i < node.addresses_size(); ++i) {
@@ -61,12 +93,26 @@ absl::StatusOr<NodeSpec> ReadNode(const v1::Node& node, std::string_view field) 
     return Invalid(fmt::format("{}.mtu", field), "{} is neither 0 nor within 1280-65475",
                    node.mtu());
   }
-  if (node.mac1_key().size() != out.mac1_key.size()) {
-    return Invalid(fmt::format("{}.mac1_key", field), "has {} bytes, not 32",
-                   node.mac1_key().size());
+  ASSIGN_OR_RETURN(out.paths, ReadPaths(node.paths(), fmt::format("{}.paths", field)));
+  if (node.has_relay()) {
+    ASSIGN_OR_RETURN(out.relay, ReadRelayLimits(node.relay(), fmt::format("{}.relay", field)));
   }
   out.mtu = node.mtu();
-  std::ranges::copy(AsBytes(node.mac1_key()), out.mac1_key.begin());
+  out.down = node.down();
+  ControlKeys& keys = out.control_keys;
+  RETURN_IF_ERROR(ReadKey(node.mac1_key(), keys.mac1, fmt::format("{}.mac1_key", field)));
+  if (!node.quic_cid_key().empty()) {
+    RETURN_IF_ERROR(
+        ReadKey(node.quic_cid_key(), keys.quic.emplace(), fmt::format("{}.quic_cid_key", field)));
+  }
+  if (!node.stun_key().empty()) {
+    RETURN_IF_ERROR(
+        ReadKey(node.stun_key(), keys.stun.emplace(), fmt::format("{}.stun_key", field)));
+  }
+  RETURN_IF_ERROR(
+      ReadSecretKeys(node.beacon_keys(), keys.beacons, fmt::format("{}.beacon_keys", field)));
+  RETURN_IF_ERROR(
+      ReadSecretKeys(node.knock_keys(), keys.knocks, fmt::format("{}.knock_keys", field)));
   return out;
 }
 
@@ -280,6 +326,17 @@ absl::StatusOr<Endpoint> ReadEndpoint(const v1::Endpoint& endpoint, std::string_
   return out;
 }
 
+absl::StatusOr<UdpPath> ReadControlPath(const v1::PacketOut& packet) {
+  ASSIGN_OR_RETURN(const Endpoint to, ReadEndpoint(packet.to(), "packet_out.to"));
+  UdpPath path{.remote = to};
+  if (packet.from().empty()) return path;
+  ASSIGN_OR_RETURN(path.local, ReadAddress(packet.from(), "packet_out.from"));
+  if (path.local->family != to.address.family) {
+    return Invalid("packet_out.from", "is of another family than packet_out.to");
+  }
+  return path;
+}
+
 absl::StatusOr<NodeId> ReadNodeId(std::string_view raw, std::string_view field) {
   const auto id = NodeId::FromBytes(raw);
   if (!id) return Invalid(field, "has {} bytes, not 16", raw.size());
@@ -347,6 +404,27 @@ absl::StatusOr<SessionSpec> ReadSession(const v1::InstallSessionRequest& request
   if (!request.has_endpoint()) return Invalid("endpoint", "is missing");
   ASSIGN_OR_RETURN(out.endpoint, ReadEndpoint(request.endpoint(), "endpoint"));
   ASSIGN_OR_RETURN(out.timers, ReadTimers(request.limits()));
+  return out;
+}
+
+absl::StatusOr<RelaySpec> ReadRelay(const v1::OpenRelayRequest& request) {
+  RelaySpec out;
+  ASSIGN_OR_RETURN(out.from, ReadNodeId(request.from(), "from"));
+  ASSIGN_OR_RETURN(out.to, ReadNodeId(request.to(), "to"));
+  if (request.channels_size() < 1 || request.channels_size() > static_cast<int>(kMaxOpenChannels)) {
+    return Invalid("channels", "has {} entries, not 1-{}", request.channels_size(),
+                   kMaxOpenChannels);
+  }
+  for (const ChannelId id : request.channels()) {
+    if ((id & 0xff) != OMNI_MSG_DATA) {
+      return Invalid("channels", "{:016x} is no channel of session data", id);
+    }
+    out.channels.push_back(id);
+  }
+  if (request.seconds() < 1 || request.seconds() > kMaxOpenSeconds) {
+    return Invalid("seconds", "{} is not within 1-{}", request.seconds(), kMaxOpenSeconds);
+  }
+  out.lifetime = std::chrono::seconds(request.seconds());
   return out;
 }
 

@@ -6,7 +6,6 @@
 
 #include <thread>
 
-#include "bpf/kernel_abi.h"
 #include "common/encoding.h"
 #include "common/status.h"
 #include "dataplane/api/convert.h"
@@ -14,32 +13,7 @@
 #include "generated/version.h"
 
 namespace omni {
-namespace {
-
-// absl and gRPC number their codes alike.
-grpc::Status ToGrpc(const absl::Status& status) {
-  return {static_cast<grpc::StatusCode>(status.code()), std::string(Message(status))};
-}
-
-struct KernelCounterInfo {
-  std::string_view name;
-  std::string_view help;
-};
-constexpr KernelCounterInfo kKernelCounters[] = {
-#define OMNI_KERNEL_INFO(name, text) {#name, text},
-    OMNI_KERNEL_COUNTERS(OMNI_KERNEL_INFO)
-#undef OMNI_KERNEL_INFO
-};
-
-void AddCounter(v1::Counter* out, std::string_view name, std::string_view help, uint64_t value) {
-  out->set_name(std::string(name));
-  out->set_help(std::string(help));
-  out->set_value(value);
-}
-
-}  // namespace
-
-DataplaneService::DataplaneService(Hub& hub, std::vector<const Worker*> workers, DataplaneInfo info)
+DataplaneService::DataplaneService(Hub& hub, std::vector<Worker*> workers, DataplaneInfo info)
     : hub_(hub), workers_(std::move(workers)), info_(std::move(info)) {
   randombytes_buf(boot_id_.data(), boot_id_.size());
 }
@@ -63,7 +37,8 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
   const DataplaneInfo::Path path = info_.path();
   response->set_path(path.name);
   response->set_path_reason(path.reason);
-  response->set_control_channels(info_.control_channels);
+  response->set_control_channels(info_.control_channels());
+  *response->mutable_paths() = WritePaths(info_.settings());
   for (const CipherSpeed& speed : info_.ciphers) {
     v1::CipherInfo* cipher = response->add_ciphers();
     cipher->set_cipher(WriteCipher(speed.cipher));
@@ -82,6 +57,13 @@ grpc::Status DataplaneService::GetInfo(grpc::ServerContext*, const v1::GetInfoRe
     feature->set_active(from.active);
     feature->set_reason(from.reason);
     feature->set_refusals(from.refusals);
+  }
+  if (const auto relayed = hub_.GetRelay()) {
+    v1::Relayed* out = response->mutable_relayed();
+    out->set_pairs(static_cast<uint32_t>(relayed->pairs));
+    out->set_channels(static_cast<uint32_t>(relayed->channels));
+    out->set_packets(relayed->packets);
+    out->set_bytes(relayed->bytes);
   }
   return grpc::Status::OK;
 }
@@ -120,46 +102,6 @@ grpc::Status DataplaneService::RemoveSession(grpc::ServerContext*,
   return ToGrpc(hub_.RemoveSession(*id));
 }
 
-grpc::Status DataplaneService::GetCounters(grpc::ServerContext*, const v1::GetCountersRequest*,
-                                           v1::GetCountersResponse* response) {
-  response->set_boot_id(AsString(boot_id_));
-  for (const PeerTotals& totals : hub_.GetPeerTotals(Now())) {
-    *response->add_peers() = WriteTotals(totals);
-  }
-  const std::vector<uint64_t> kernel = hub_.GetKernelCounters();
-  const std::vector<uint64_t> xdp = info_.drops();
-  for (size_t i = 0; i < kDropReasons; ++i) {
-    uint64_t sum = (kernel.empty() ? 0 : kernel[i]) + (xdp.empty() ? 0 : xdp[i]);
-    for (const Worker* worker : workers_) sum += worker->drops().value(static_cast<DropReason>(i));
-    AddCounter(response->add_drops(), kDropReasonInfo[i].name, kDropReasonInfo[i].help, sum);
-  }
-  const auto sum = [&](Counter64 WorkerCounters::*counter) {
-    uint64_t out = 0;
-    for (const Worker* worker : workers_) out += (worker->counters().*counter).value();
-    return out;
-  };
-  AddCounter(response->add_workers(), "wakeups", "times a worker was woken",
-             sum(&WorkerCounters::wakeups));
-  AddCounter(response->add_workers(), "rx_messages", "messages received from the UDP port",
-             sum(&WorkerCounters::rx_messages));
-  AddCounter(response->add_workers(), "tun_reads", "packets and super-packets read from the TUN",
-             sum(&WorkerCounters::tun_reads));
-  AddCounter(response->add_workers(), "control_datagrams", "datagrams that were no session data",
-             sum(&WorkerCounters::control_datagrams));
-  AddCounter(response->add_workers(), "handovers",
-             "datagrams handed to the worker of their channel", sum(&WorkerCounters::handovers));
-  AddCounter(response->add_workers(), "ignored_packet_out", "invalid packet_out messages",
-             hub_.ignored_packet_out());
-  for (const DataplaneInfo::Counted& counted : info_.counters()) {
-    AddCounter(response->add_workers(), counted.name, counted.help, counted.value);
-  }
-  for (size_t i = kDropReasons; i < kernel.size(); ++i) {
-    const KernelCounterInfo& counter = kKernelCounters[i - kDropReasons];
-    AddCounter(response->add_workers(), counter.name, counter.help, kernel[i]);
-  }
-  return grpc::Status::OK;
-}
-
 grpc::Status DataplaneService::SendEcho(grpc::ServerContext*, const v1::SendEchoRequest* request,
                                         v1::SendEchoResponse*) {
   const auto peer = ReadNodeId(request->peer_id(), "peer_id");
@@ -169,6 +111,32 @@ grpc::Status DataplaneService::SendEcho(grpc::ServerContext*, const v1::SendEcho
     return {grpc::StatusCode::INVALID_ARGUMENT, "padding: is above 64900"};
   }
   return ToGrpc(hub_.SendEcho(*peer, request->token(), request->padding(), Now()));
+}
+
+grpc::Status DataplaneService::TryPath(grpc::ServerContext*, const v1::TryPathRequest* request,
+                                       v1::TryPathResponse*) {
+  const auto peer = ReadNodeId(request->peer_id(), "peer_id");
+  if (!peer.ok()) return ToGrpc(peer.status());
+  if (request->token() == 0) return {grpc::StatusCode::INVALID_ARGUMENT, "token: is 0"};
+  const auto to = ReadEndpoint(request->to(), "to");
+  if (!to.ok()) return ToGrpc(to.status());
+  return ToGrpc(hub_.TryPath(*peer, request->token(), *to, Now()));
+}
+
+grpc::Status DataplaneService::MovePeer(grpc::ServerContext*, const v1::MovePeerRequest* request,
+                                        v1::MovePeerResponse*) {
+  const auto peer = ReadNodeId(request->peer_id(), "peer_id");
+  if (!peer.ok()) return ToGrpc(peer.status());
+  const auto to = ReadEndpoint(request->to(), "to");
+  if (!to.ok()) return ToGrpc(to.status());
+  return ToGrpc(hub_.MovePeer(*peer, *to, Now()));
+}
+
+grpc::Status DataplaneService::OpenRelay(grpc::ServerContext*, const v1::OpenRelayRequest* request,
+                                         v1::OpenRelayResponse*) {
+  const auto spec = ReadRelay(*request);
+  if (!spec.ok()) return ToGrpc(spec.status());
+  return ToGrpc(hub_.OpenRelay(*spec, Now()));
 }
 
 grpc::Status DataplaneService::Stream(grpc::ServerContext* context, ControlStream* stream) {
@@ -201,16 +169,16 @@ void DataplaneService::ReadPackets(ControlStream& stream, EventQueue& queue) {
   v1::StreamRequest request;
   while (stream.Read(&request)) {
     const v1::PacketOut& packet = request.packet_out();
-    const auto to = ReadEndpoint(packet.to(), "packet_out.to");
+    const auto path = ReadControlPath(packet);
     const auto& payload = packet.payload();
-    const bool sane = to.ok() && !payload.empty() && payload.size() <= 1500 &&
+    const bool sane = path.ok() && !payload.empty() && payload.size() <= 1500 &&
                       static_cast<uint8_t>(payload[0]) != OMNI_MSG_DATA;
     if (!sane) {
       hub_.CountIgnoredPacketOut();
       continue;
     }
     const auto bytes = AsBytes(payload);
-    hub_.SendControl(*to, {bytes.begin(), bytes.end()});
+    hub_.SendControl(*path, {bytes.begin(), bytes.end()});
   }
   queue.Close();
 }

@@ -1,135 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract over a real unix socket: every invalid argument is refused by the name of its field
 // and changes nothing; one stream at a time; reflection.
-#include "dataplane/api/service.h"
-
-#include <grpcpp/grpcpp.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <functional>
-
-#include "common/rpc/unix_server.h"
-#include "dataplane/worker/test_node.h"
+#include "dataplane/api/test_service.h"
 
 namespace omni {
 namespace {
-
-namespace v1 = ::omni::dataplane::v1;
-
-class FakeUnderlay final : public Underlay {
- public:
-  uint32_t LargestMtu() const override { return mtu; }
-  uint32_t MtuTowards(const IpAddress&) override { return mtu; }
-  bool TakeChange() override { return false; }
-  uint32_t mtu = 1500;
-};
-
-class FakeLink final : public LinkControl {
- public:
-  absl::Status Apply(const LinkState&) override { return absl::OkStatus(); }
-  bool TakeReset() override { return false; }
-};
-
-class ServiceTest : public ::testing::Test {
- protected:
-  ServiceTest() {
-    worker_ = std::make_unique<Worker>(Worker::Parts{
-        .aead = *MakeAead(AeadBackend::kLibsodium),
-        .udp = std::make_unique<MemoryUdpPort>(wire_, *Endpoint::Parse("192.0.2.1:1")),
-        .tun = std::make_unique<MemoryTunPort>(),
-        .reports = &hub_});
-    worker_->SetSiblings({worker_.get()});
-    hub_.SetWorkers({worker_.get()});
-    service_ =
-        std::make_unique<DataplaneService>(hub_, std::vector<const Worker*>{worker_.get()}, Info());
-    path_ = std::filesystem::temp_directory_path() /
-            ("omni-service-test-" + std::to_string(getpid()) + ".sock");
-    auto listener = UnixListener::Open({.path = path_});
-    EXPECT_TRUE(listener.ok()) << listener.status();
-    auto server = UnixServer::Start(*std::move(listener), {}, {service_.get()});
-    EXPECT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-    stub_ = v1::Dataplane::NewStub(Channel());
-    EXPECT_TRUE(stub_->ApplyState(Context().get(), State(), &applied_).ok());
-  }
-  ~ServiceTest() override {
-    service_->Shutdown();
-    server_->Stop();
-  }
-
-  static DataplaneInfo Info() {
-    return {.tun_name = "omni0",
-            .ciphers = {{.ns_64 = 160, .ns_1420 = 520},
-                        {.cipher = Cipher::kAes256Gcm,
-                         .backend = AeadBackend::kIpsecMb,
-                         .ns_64 = 60,
-                         .ns_1420 = 200}}};
-  }
-
-  std::shared_ptr<grpc::Channel> Channel() const {
-    return grpc::CreateChannel("unix:" + path_, grpc::InsecureChannelCredentials());
-  }
-  static std::unique_ptr<grpc::ClientContext> Context() {
-    auto context = std::make_unique<grpc::ClientContext>();
-    context->set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    return context;
-  }
-
-  static v1::ApplyStateRequest State(uint64_t generation = 1) {
-    v1::ApplyStateRequest out;
-    out.set_generation(generation);
-    v1::Node* node = out.mutable_full()->mutable_node();
-    node->set_mtu(1420);
-    node->set_mac1_key(std::string(32, 'k'));
-    v1::Prefix* address = node->add_addresses();
-    address->set_address(std::string("\x0a\x4d\x00\x01", 4));
-    address->set_length(24);
-    v1::Peer* peer = out.mutable_full()->add_peers();
-    peer->set_peer_id(std::string(16, 'p'));
-    v1::Prefix* allowed = peer->add_allowed();
-    allowed->set_address(std::string("\x0a\x4d\x00\x02", 4));
-    allowed->set_length(32);
-    return out;
-  }
-  static v1::InstallSessionRequest Session() {
-    v1::InstallSessionRequest out;
-    out.set_session_id(std::string(16, 's'));
-    out.set_peer_id(std::string(16, 'p'));
-    out.set_role(v1::ROLE_INITIATOR);
-    out.set_cipher(v1::CIPHER_CHACHA20_POLY1305);
-    for (v1::Channel* channel : {out.add_receive(), out.add_send()}) {
-      channel->set_id(0x1234567890ab0004);
-      channel->set_key(std::string(32, 'x'));
-    }
-    out.mutable_endpoint()->set_address(std::string(4, 1));
-    out.mutable_endpoint()->set_port(9);
-    v1::SessionLimits* limits = out.mutable_limits();
-    limits->set_rekey_after_ms(120'000);
-    limits->set_reject_after_ms(180'000);
-    limits->set_keepalive_ms(10'000);
-    limits->set_rekey_on_receive_ms(165'000);
-    limits->set_no_reply_ms(15'000);
-    return out;
-  }
-  v1::GetStateResponse GetState() {
-    v1::GetStateResponse out;
-    EXPECT_TRUE(stub_->GetState(Context().get(), {}, &out).ok());
-    return out;
-  }
-
-  std::string path_;
-  MemoryWire wire_;
-  FakeLink link_;
-  FakeUnderlay underlay_;
-  Hub hub_{link_, underlay_};
-  std::unique_ptr<Worker> worker_;
-  std::unique_ptr<DataplaneService> service_;
-  std::unique_ptr<UnixServer> server_;
-  std::unique_ptr<v1::Dataplane::Stub> stub_;
-  v1::ApplyStateResponse applied_;
-};
 
 TEST_F(ServiceTest, RefusesEveryInvalidStateByTheNameOfItsField) {
   using Edit = std::function<void(v1::ApplyStateRequest&)>;
@@ -142,6 +17,14 @@ TEST_F(ServiceTest, RefusesEveryInvalidStateByTheNameOfItsField) {
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(1279); }},
       {"full.node.mtu", [&](auto& r) { node(r)->set_mtu(65476); }},
       {"full.node.mac1_key", [&](auto& r) { node(r)->set_mac1_key("short"); }},
+      {"full.node.quic_cid_key", [&](auto& r) { node(r)->set_quic_cid_key("short"); }},
+      {"full.node.stun_key", [&](auto& r) { node(r)->set_stun_key("short"); }},
+      {"full.node.beacon_keys[0]", [&](auto& r) { node(r)->add_beacon_keys("short"); }},
+      {"full.node.knock_keys[0]", [&](auto& r) { node(r)->add_knock_keys("short"); }},
+      {"full.node.knock_keys",
+       [&](auto& r) {
+         for (const char fill : {'a', 'b', 'c'}) node(r)->add_knock_keys(std::string(32, fill));
+       }},
       {"full.node.addresses[0].address",
        [&](auto& r) { node(r)->mutable_addresses(0)->set_address("abc"); }},
       {"full.node.addresses[0].length",
@@ -245,6 +128,34 @@ TEST_F(ServiceTest, InstallsShowsAndRemovesASession) {
             grpc::StatusCode::NOT_FOUND);
 }
 
+TEST_F(ServiceTest, OpensARelayOrNamesTheField) {
+  const auto open = [&](const std::function<void(v1::OpenRelayRequest&)>& edit) {
+    v1::OpenRelayRequest request;
+    request.set_from(std::string(16, 'a'));
+    request.set_to(std::string(16, 'b'));
+    request.add_channels(0x1234567890ab0004);
+    request.set_seconds(200);
+    edit(request);
+    v1::OpenRelayResponse response;
+    return stub_->OpenRelay(Context().get(), request, &response);
+  };
+  const std::pair<std::string, std::function<void(v1::OpenRelayRequest&)>> cases[] = {
+      {"from", [](auto& r) { r.set_from("x"); }},
+      {"to", [](auto& r) { r.clear_to(); }},
+      {"channels", [](auto& r) { r.clear_channels(); }},
+      {"channels", [](auto& r) { r.mutable_channels()->Resize(65, 4); }},
+      {"channels", [](auto& r) { r.set_channels(0, 0x1234567890ab0005); }},
+      {"seconds", [](auto& r) { r.set_seconds(0); }},
+      {"seconds", [](auto& r) { r.set_seconds(201); }}};
+  for (const auto& [field, edit] : cases) {
+    const grpc::Status status = open(edit);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << field;
+    EXPECT_EQ(status.error_message().rfind(field + ": ", 0), 0U) << status.error_message();
+  }
+  EXPECT_EQ(open([](auto&) {}).error_code(), grpc::StatusCode::FAILED_PRECONDITION)
+      << "this node does not relay";
+}
+
 TEST_F(ServiceTest, CountsEveryReasonAndIgnoresInvalidPacketsOut) {
   auto context = Context();
   auto stream = stub_->Stream(context.get());
@@ -256,6 +167,10 @@ TEST_F(ServiceTest, CountsEveryReasonAndIgnoresInvalidPacketsOut) {
   request.mutable_packet_out()->mutable_to()->set_address(std::string(4, 1));
   request.mutable_packet_out()->mutable_to()->set_port(9);
   ASSERT_TRUE(stream->Write(request));
+  // From an address of the other family.
+  request.mutable_packet_out()->set_payload("\x08 a beacon");
+  request.mutable_packet_out()->set_from(std::string(16, 1));
+  ASSERT_TRUE(stream->Write(request));
   const auto ignored = [&] {
     v1::GetCountersResponse counters;
     EXPECT_TRUE(stub_->GetCounters(Context().get(), {}, &counters).ok());
@@ -266,7 +181,7 @@ TEST_F(ServiceTest, CountsEveryReasonAndIgnoresInvalidPacketsOut) {
     }
     return uint64_t{0};
   };
-  while (ignored() == 0) std::this_thread::yield();
+  while (ignored() < 2) std::this_thread::yield();
   EXPECT_TRUE(wire_.queues.empty());
 }
 
@@ -284,6 +199,80 @@ TEST_F(ServiceTest, ANewStreamTakesOverFromTheOlder) {
   hub_.HandshakeWanted(0, Now());
   ASSERT_TRUE(second->Read(&message));
   EXPECT_EQ(message.event().handshake_wanted().peer_id(), std::string(16, 'p'));
+}
+
+TEST_F(ServiceTest, PathsAreTakenWithTheStateAndRefusedByName) {
+  FakePaths paths;
+  hub_.SetPathControl(&paths);
+  const auto apply = [this](uint64_t generation, const v1::Paths& wanted) {
+    v1::ApplyStateRequest request = State(generation);
+    *request.mutable_full()->mutable_node()->mutable_paths() = wanted;
+    return stub_->ApplyState(Context().get(), request, &applied_);
+  };
+  v1::Paths wanted;
+  wanted.mutable_path()->set_others(v1::PATH_CHOICE_AFXDP);
+  (*wanted.mutable_path()->mutable_interfaces())["eth1"] = v1::PATH_CHOICE_SOCKET;
+  wanted.set_in_kernel(v1::IN_KERNEL_OFF);
+  wanted.set_in_kernel_threshold(0);
+  EXPECT_TRUE(apply(2, wanted).ok());
+  EXPECT_EQ(paths.calls, 1);
+  EXPECT_EQ(ToText(*paths.wishes.path), "afxdp,eth1=socket");
+  EXPECT_FALSE(paths.wishes.xdp);
+  EXPECT_EQ(paths.wishes.in_kernel, InKernel::kOff);
+  EXPECT_EQ(paths.wishes.in_kernel_threshold, 0U);
+  EXPECT_TRUE(apply(2, wanted).ok());
+  EXPECT_EQ(paths.calls, 1) << "the same generation again";
+
+  const struct {
+    std::function<void(v1::Paths&)> spoil;
+    const char* message;
+  } cases[] = {
+      {[](v1::Paths& p) { p.mutable_path()->set_others(v1::PATH_CHOICE_UNSPECIFIED); },
+       "full.node.paths.path.others: 0 is not known"},
+      {[](v1::Paths& p) {
+         (*p.mutable_xdp()->mutable_interfaces())["eth0"] = static_cast<v1::XdpChoice>(9);
+         p.mutable_xdp()->set_others(v1::XDP_CHOICE_OFF);
+       },
+       "full.node.paths.xdp.interfaces[eth0]: 9 is not known"},
+      {[](v1::Paths& p) {
+         (*p.mutable_path()->mutable_interfaces())["a/b"] = v1::PATH_CHOICE_AUTO;
+       },
+       "full.node.paths.path.interfaces: a name that no interface can have"},
+      {[](v1::Paths& p) { p.set_in_kernel_threshold(1201); },
+       "full.node.paths.in_kernel_threshold: 1201 is not within 0-1200"},
+      {[](v1::Paths& p) { p.set_polling(static_cast<v1::Polling>(3)); },
+       "full.node.paths.polling: 3 is not known"},
+  };
+  for (const auto& c : cases) {
+    v1::Paths wrong = wanted;
+    c.spoil(wrong);
+    const grpc::Status status = apply(3, wrong);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(status.error_message(), c.message);
+  }
+  EXPECT_EQ(paths.calls, 1);
+  hub_.SetPathControl(nullptr);
+}
+
+TEST_F(ServiceTest, CountersComeByWorkerOnDemand) {
+  wire_.Put({.bytes = std::vector<uint8_t>(40, OMNI_MSG_DATA),
+             .from = *Endpoint::Parse("192.0.2.9:9"),
+             .to = *Endpoint::Parse("192.0.2.1:1")});
+  worker_->RunOnce(Now());
+  v1::GetCountersRequest request;
+  v1::GetCountersResponse response;
+  EXPECT_TRUE(stub_->GetCounters(Context().get(), request, &response).ok());
+  EXPECT_EQ(response.groups_size(), 0);
+  request.set_groups(true);
+  EXPECT_TRUE(stub_->GetCounters(Context().get(), request, &response).ok());
+  ASSERT_EQ(response.groups_size(), 1);
+  EXPECT_EQ(response.groups(0).name(), "worker 0");
+  uint64_t drops = 0;
+  for (const v1::Counter& counter : response.groups(0).counters()) {
+    EXPECT_NE(counter.value(), 0U);
+    if (counter.name() == "rx_unknown_channel") drops = counter.value();
+  }
+  EXPECT_EQ(drops, 1U);
 }
 
 }  // namespace

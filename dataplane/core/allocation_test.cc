@@ -102,5 +102,31 @@ TEST(PacketPath, AllocatesNothingPerPacket) {
   }
 }
 
+TEST(PacketPath, AllocatesNothingForWhatItRelays) {
+  omni::testing::Loop<LoopPort> loop(*MakeAead(AeadBackend::kLibsodium), Cipher::kChaCha20Poly1305);
+  constexpr ChannelId kRelayed = 0x1234123412340004;
+  loop.tables.peers.resize(2);
+  loop.tables.peers[1].activity = std::make_shared<PeerActivity>();
+  loop.tables.peers[1].path = {.remote = *Endpoint::Parse("192.0.2.2:2")};
+  auto channel = std::make_shared<RelayedChannel>();
+  channel->pair = std::make_shared<RelayQuota>(1'000'000'000);
+  loop.forwarder.Open(kRelayed, {.from = 0,
+                                 .to = 1,
+                                 .expires = loop.now + std::chrono::hours(1),
+                                 .total = std::make_shared<RelayQuota>(1'000'000'000),
+                                 .channel = channel});
+  std::vector<uint8_t> bytes(1000);
+  std::memcpy(bytes.data(), &kRelayed, sizeof(kRelayed));
+  const uint64_t before = allocations.load();
+  for (uint8_t i = 0; i < 100; ++i) {
+    bytes[8] = i;
+    const ReceivedDatagram datagram{
+        .bytes = bytes, .segment_bytes = 1000, .path = {.remote = loop.from}};
+    loop.receiver.Receive({&datagram, 1}, loop.now);
+  }
+  EXPECT_EQ(allocations.load(), before);
+  EXPECT_EQ(loop.port.trains_, 100U);
+}
+
 }  // namespace
 }  // namespace omni

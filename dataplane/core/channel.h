@@ -13,9 +13,9 @@
 #include "bpf/abi.h"
 #include "common/cipher.h"
 #include "common/clock.h"
+#include "common/replay_window.h"
 #include "common/secret.h"
 #include "dataplane/core/drop.h"
-#include "dataplane/core/replay.h"
 #include "dataplane/core/routes.h"
 
 namespace omni {
@@ -50,7 +50,7 @@ struct ReceiveChannel {
   Counter64 packets;
   // What only lookups of the hub touch.
   SessionHandle session = 0;
-  ReplayWindow replay;
+  ReplayWindow<OMNI_REPLAY_WINDOW> replay;
 };
 
 struct SendChannel {

@@ -45,15 +45,26 @@ class Counter64 {
   std::atomic<uint64_t> value_ = 0;
 };
 
+// Hears of drops as they are counted, on the thread that counts.
+class DropObserver {
+ public:
+  virtual ~DropObserver() = default;
+  virtual void OnDrop(DropReason reason, uint64_t packets) = 0;
+};
+
 class DropCounters {
  public:
   void Count(DropReason reason, uint64_t packets = 1) {
     counters_[static_cast<size_t>(reason)].Add(packets);
+    if (observer_ != nullptr && packets > 0) observer_->OnDrop(reason, packets);
   }
+  // Null: nobody. The owner's.
+  void Observe(DropObserver* observer) { observer_ = observer; }
   uint64_t value(DropReason reason) const { return counters_[static_cast<size_t>(reason)].value(); }
 
  private:
   std::array<Counter64, kDropReasons> counters_;
+  DropObserver* observer_ = nullptr;
 };
 
 }  // namespace omni

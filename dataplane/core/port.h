@@ -31,12 +31,24 @@ struct Train {
   uint32_t segments = 0;
 };
 
+// By which of a port's ways a datagram comes or goes.
+enum class Way : uint8_t { kSocket, kAfxdp };
+
+// Datagrams that went one way, and their payloads. Written by the port's worker.
+struct WayCounters {
+  Counter64 tx_packets;
+  Counter64 tx_bytes;
+  Counter64 rx_packets;
+  Counter64 rx_bytes;
+};
+
 // One received message: a datagram, or several of equal size (the last may be shorter) that the
 // kernel merged.
 struct ReceivedDatagram {
   std::span<uint8_t> bytes;
   uint32_t segment_bytes = 0;  // == bytes.size() when nothing was merged
   uint8_t traffic_class = 0;
+  Way way = Way::kSocket;
   UdpPath path;  // remote: where it came from; local: the address it was sent to
 };
 
@@ -48,6 +60,8 @@ class UdpPort {
   // Fills the front of `out` and gives the number; the bytes are valid until the next call. Never
   // blocks.
   virtual size_t Receive(std::span<ReceivedDatagram> out, DropCounters& drops) = 0;
+  // How session data would go there now, as far as it fits.
+  virtual Way WayTo(const UdpPath& /*path*/) const { return Way::kSocket; }
 };
 
 // A packet that the host sends: perhaps a super-packet, perhaps with an unfinished checksum.

@@ -11,8 +11,18 @@
 
 namespace omni {
 
-Receiver::Receiver(WorkerTables& tables, Aead& aead, TunPort& port, WorkerEvents& events)
-    : tables_(tables), aead_(aead), port_(port), events_(events) {
+namespace {
+
+// Sent over a path that may never be used: it says nothing of where the peer is.
+bool IsTry(std::span<const uint8_t> packet) {
+  return !packet.empty() && (packet[0] == OMNI_INNER_TRY || packet[0] == OMNI_INNER_TRY_REPLY);
+}
+
+}  // namespace
+
+Receiver::Receiver(WorkerTables& tables, Aead& aead, TunPort& port, Forwarder& forwarder,
+                   WorkerEvents& events)
+    : tables_(tables), aead_(aead), port_(port), forwarder_(forwarder), events_(events) {
   jobs_.reserve(kMaxJobs);
   pending_.reserve(kMaxJobs);
   deliver_.reserve(kMaxJobs);
@@ -28,10 +38,17 @@ void Receiver::Receive(std::span<const ReceivedDatagram> batch, Instant now) {
     while (!rest.empty()) {
       const auto datagram = rest.first(std::min<size_t>(rest.size(), message.segment_bytes));
       rest = rest.subspan(datagram.size());
-      Classify(datagram, message, now);
+      if (tables_.trace == nullptr) {
+        Classify(datagram, message, now);
+      } else {
+        tables_.trace->OpenDatagram(datagram, message, now);
+        Classify(datagram, message, now);
+        tables_.trace->Close();
+      }
     }
   }
   OpenPending(now);
+  forwarder_.Flush();
 }
 
 void Receiver::Classify(std::span<uint8_t> datagram, const ReceivedDatagram& origin, Instant now) {
@@ -50,6 +67,7 @@ void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& 
   std::memcpy(&counter, datagram.data() + offsetof(omni_data_header, counter), sizeof(counter));
   const auto found = tables_.channels.find(id.value());
   if (found == tables_.channels.end()) {
+    if (forwarder_.Take(datagram, origin, now)) return;
     if (ChannelKind(id.value()) == OMNI_CHANNEL_L3_CONTROL) {
       OpenPending(now);  // the packets of a flow stay in order
       return events_.OnControlChannel(datagram, origin);
@@ -76,10 +94,24 @@ void Receiver::FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& 
 void Receiver::OpenPending(Instant now) {
   if (jobs_.empty()) return;
   aead_.Open(jobs_);
-  for (size_t i = 0; i < jobs_.size(); ++i) Accept(jobs_[i], pending_[i], now);
+  for (size_t i = 0; i < jobs_.size(); ++i) {
+    if (tables_.trace == nullptr) {
+      Accept(jobs_[i], pending_[i], now);
+    } else {
+      AcceptTraced(jobs_[i], pending_[i], now);
+    }
+  }
   Deliver();
   jobs_.clear();
   pending_.clear();
+}
+
+void Receiver::AcceptTraced(const AeadJob& job, const Pending& pending, Instant now) {
+  tables_.trace->OpenData({job.header, OMNI_DATA_OVERHEAD},
+                          {job.header + OMNI_DATA_OVERHEAD, job.text_bytes}, job.authentic,
+                          pending.channel->peer, *pending.origin, now);
+  Accept(job, pending, now);
+  tables_.trace->Close();
 }
 
 void Receiver::Deliver() {
@@ -92,8 +124,8 @@ void Receiver::Accept(const AeadJob& job, const Pending& pending, Instant now) {
   if (!job.authentic) return tables_.drops.Count(DropReason::rx_bad_tag);
   Le64 counter;
   std::memcpy(&counter, job.header + offsetof(omni_data_header, counter), sizeof(counter));
-  const ReplayWindow::Verdict verdict = pending.channel->replay.Accept(counter.value());
-  if (verdict == ReplayWindow::Verdict::kReplay) {
+  const ReplayVerdict verdict = pending.channel->replay.Accept(counter.value());
+  if (verdict == ReplayVerdict::kReplay) {
     return tables_.drops.Count(DropReason::rx_replayed);
   }
   PeerSlot* peer = tables_.FindPeer(pending.channel->peer);
@@ -101,14 +133,16 @@ void Receiver::Accept(const AeadJob& job, const Pending& pending, Instant now) {
   pending.channel->packets.Add(1);
   peer->activity->rx_packets.Add(1);
   peer->activity->rx_bytes.Add(job.text_bytes);
-  UpdatePeer(pending, *peer, verdict, now);
-  if (job.text_bytes == 0) return;  // keepalive
   const std::span<uint8_t> packet = {job.header + OMNI_DATA_OVERHEAD, job.text_bytes};
+  const bool is_try = IsTry(packet);
+  UpdatePeer(pending, *peer, is_try ? ReplayVerdict::kInOrder : verdict, now);
+  if (is_try) return AcceptTry(packet, pending, now);
+  if (packet.empty()) return;  // keepalive
   if (packet[0] == OMNI_INNER_PIECE) return AcceptPiece(packet, pending, *peer, now);
   AcceptInner(packet, pending.origin->traffic_class, pending.channel->peer, *peer, now);
 }
 
-void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::Verdict verdict,
+void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayVerdict verdict,
                           Instant now) {
   SetTime(peer.activity->last_rx, now);
   if (!pending.channel->confirmed) {
@@ -117,12 +151,21 @@ void Receiver::UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::
   }
   // Only the newest packet moves the endpoint: one that was delayed on the old way must not move it
   // back.
-  if (verdict == ReplayWindow::Verdict::kNewest && peer.path != pending.origin->path) {
+  if (verdict == ReplayVerdict::kNewest && peer.path != pending.origin->path) {
     // Of a new way nothing is known.
     if (!IsSameWay(peer.path, pending.origin->path)) peer.mtu.whole = PathMtu().whole;
     peer.path = pending.origin->path;
     events_.OnRoamed(pending.channel->peer, pending.channel->session, peer.path);
   }
+}
+
+void Receiver::AcceptTry(std::span<const uint8_t> message, const Pending& pending, Instant now) {
+  if (message.size() != sizeof(omni_inner_echo)) {
+    return tables_.drops.Count(DropReason::rx_inner_malformed);
+  }
+  const PeerIndex peer = pending.channel->peer;
+  if (message[0] == OMNI_INNER_TRY) return events_.OnTry(peer, message, pending.origin->path);
+  events_.OnEchoReply(peer, message, now);
 }
 
 void Receiver::AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer,

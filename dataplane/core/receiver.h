@@ -4,7 +4,8 @@
 //
 //   1. split      messages that the kernel merged are cut into datagrams
 //   2. classify   by the first byte; what is no session data is told to WorkerEvents
-//   3. channel    looked up by its 64-bit id; limits checked
+//   3. channel    looked up by its 64-bit id; limits checked                 (another node's:
+//                 Forwarder)
 //   4. open       all datagrams of the batch, in place                       Aead
 //   5. replay     the window moves only now, after the tag was good          ReplayWindow
 //   6. peer       confirmation, roaming, activity
@@ -16,7 +17,9 @@
 #include <span>
 #include <vector>
 
+#include "common/replay_window.h"
 #include "dataplane/core/aead.h"
+#include "dataplane/core/forwarder.h"
 #include "dataplane/core/pieces.h"
 #include "dataplane/core/port.h"
 #include "dataplane/core/tables.h"
@@ -26,7 +29,8 @@ namespace omni {
 class Receiver {
  public:
   // All must outlive the receiver.
-  Receiver(WorkerTables& tables, Aead& aead, TunPort& port, WorkerEvents& events);
+  Receiver(WorkerTables& tables, Aead& aead, TunPort& port, Forwarder& forwarder,
+           WorkerEvents& events);
 
   // Takes a whole batch to its end: every datagram is delivered, told to WorkerEvents, or dropped
   // and counted.
@@ -44,19 +48,21 @@ class Receiver {
   void FindChannel(std::span<uint8_t> datagram, const ReceivedDatagram& origin, Instant now);
   void OpenPending(Instant now);
   void Accept(const AeadJob& job, const Pending& pending, Instant now);
+  void AcceptTraced(const AeadJob& job, const Pending& pending, Instant now);
   // Activity, confirmation and roaming of an authentic packet that is no replay.
-  void UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayWindow::Verdict verdict,
-                  Instant now);
+  void UpdatePeer(const Pending& pending, PeerSlot& peer, ReplayVerdict verdict, Instant now);
   // `traffic_class`: of the outer header.
   void AcceptInner(std::span<uint8_t> packet, uint8_t traffic_class, PeerIndex index,
                    PeerSlot& peer, Instant now);
   void AcceptMessage(std::span<uint8_t> message, PeerIndex index, Instant now);
+  void AcceptTry(std::span<const uint8_t> message, const Pending& pending, Instant now);
   void AcceptPiece(std::span<uint8_t> message, const Pending& pending, PeerSlot& peer, Instant now);
   void Deliver();
 
   WorkerTables& tables_;
   Aead& aead_;
   TunPort& port_;
+  Forwarder& forwarder_;
   WorkerEvents& events_;
   std::vector<AeadJob> jobs_;
   std::vector<Pending> pending_;

@@ -34,6 +34,22 @@ Sender::Sender(WorkerTables& tables, Aead& aead, UdpPort& port, WorkerEvents& ev
 }
 
 void Sender::Send(const HostPacket& packet, Instant now) {
+  if (tables_.trace != nullptr) return SendTraced(packet, now);
+  SendNow(packet, now);
+}
+
+void Sender::SendTraced(const HostPacket& packet, Instant now) {
+  const auto inner = ParseInner(packet.bytes);
+  const PeerIndex index = inner ? tables_.routes->Lookup(inner->destination) : kNoPeer;
+  const PeerSlot* slot = tables_.FindPeer(index);
+  std::optional<Way> way;
+  if (slot != nullptr && slot->path.remote.is_set()) way = port_.WayTo(slot->path);
+  tables_.trace->OpenHost(packet, index, way, now);
+  SendNow(packet, now);
+  tables_.trace->Close();
+}
+
+void Sender::SendNow(const HostPacket& packet, Instant now) {
   const auto inner = ParseInner(packet.bytes);
   if (!inner) return tables_.drops.Count(DropReason::tx_inner_malformed);
   const PeerIndex index = tables_.routes->Lookup(inner->destination);
@@ -91,12 +107,18 @@ void Sender::SendMessage(PeerIndex peer, std::span<const uint8_t> message, Insta
 }
 
 void Sender::SendProbe(PeerIndex peer, std::span<const uint8_t> message, Instant now) {
+  const PeerSlot* slot = tables_.FindPeer(peer);
+  if (slot != nullptr && slot->path.remote.is_set()) SendTry(peer, message, slot->path, now);
+}
+
+void Sender::SendTry(PeerIndex peer, std::span<const uint8_t> message, const UdpPath& path,
+                     Instant now) {
   PeerSlot* slot = tables_.FindPeer(peer);
-  if (slot == nullptr || !IsUsable(slot->session.get(), now) || !slot->path.remote.is_set()) return;
+  if (slot == nullptr || !IsUsable(slot->session.get(), now)) return;
   SendChannel& channel = *slot->session->channels[0];
   if (channel.counter.value() >= OMNI_REJECT_AFTER_MESSAGES) return;
   const auto bytes = static_cast<uint32_t>(message.size());
-  uint8_t* header = Reserve(slot->path, 0, bytes + OMNI_DATA_OVERHEAD);
+  uint8_t* header = Reserve(path, 0, bytes + OMNI_DATA_OVERHEAD);
   std::memcpy(header + OMNI_DATA_OVERHEAD, message.data(), bytes);
   Number(channel, header, bytes);
   slot->activity->tx_packets.Add(1);
@@ -119,6 +141,7 @@ void Sender::Sweep(Instant now) {
 }
 
 void Sender::Wait(PeerIndex index, PeerSlot& slot, const HostPacket& packet, Instant now) {
+  if (tables_.trace != nullptr) tables_.trace->Judge("waits for a session");
   Keep(slot, packet, now);
   if (now - slot.last_handshake_request < kHandshakeRequestInterval) return;
   slot.last_handshake_request = now;

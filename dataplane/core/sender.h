@@ -37,6 +37,9 @@ class Sender {
   // The same for a probe of the path: it goes as one datagram or not at all.
   void SendProbe(PeerIndex peer, std::span<const uint8_t> message, Instant now);
 
+  // The same over another path than the peer's.
+  void SendTry(PeerIndex peer, std::span<const uint8_t> message, const UdpPath& path, Instant now);
+
   // A new session, or none: what waits is sent, or goes on waiting.
   void SetSession(PeerIndex peer, std::shared_ptr<const SendSession> session, Instant now);
 
@@ -47,6 +50,9 @@ class Sender {
   void Flush();
 
  private:
+  void SendNow(const HostPacket& packet, Instant now);
+  void SendTraced(const HostPacket& packet, Instant now);
+
   // LIMIT: 256 KiB gather up to four super-packets; larger batches gained nothing (measured 16-256
   // KiB).
   static constexpr size_t kArenaBytes = 256 * 1024;

@@ -11,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "dataplane/core/channel.h"
+#include "dataplane/core/packet_trace.h"
 #include "dataplane/core/peer.h"
 #include "dataplane/core/port.h"
 #include "dataplane/core/routes.h"
@@ -24,6 +25,7 @@ struct WorkerTables {
   std::vector<PeerSlot> peers;  // by PeerIndex
   absl::flat_hash_map<ChannelId, std::shared_ptr<ReceiveChannel>> channels;
   DropCounters drops;
+  PacketTrace* trace = nullptr;  // null: nobody asks
 
   // Null when there is no such peer (any more).
   PeerSlot* FindPeer(PeerIndex index) {
@@ -41,6 +43,8 @@ class WorkerEvents {
   // An echo request or a probe.
   virtual void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) = 0;
   virtual void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) = 0;
+  // The peer tries a path: to be answered over it, wherever the peer is.
+  virtual void OnTry(PeerIndex peer, std::span<const uint8_t> message, const UdpPath& path) = 0;
   // A packet of the host that was dropped because more than `mtu` bytes do not pass; it may be
   // answered.
   virtual void OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/core/forwarder.h"
 #include "dataplane/core/receiver.h"
 #include "dataplane/core/sender.h"
 
@@ -20,6 +21,7 @@ class NoEvents final : public WorkerEvents {
   void OnRoamed(PeerIndex, SessionHandle, const UdpPath&) override {}
   void OnEchoRequest(PeerIndex, std::span<const uint8_t>) override {}
   void OnEchoReply(PeerIndex, std::span<const uint8_t>, Instant) override {}
+  void OnTry(PeerIndex, std::span<const uint8_t>, const UdpPath&) override {}
   void OnTooBig(std::span<const uint8_t>, uint32_t) override {}
   void OnControl(std::span<const uint8_t>, const UdpPath&, Instant) override {}
   void OnHandover(uint32_t, std::span<const uint8_t>, const ReceivedDatagram&) override {}
@@ -69,7 +71,8 @@ struct Loop {
   std::shared_ptr<ReceiveChannel> receive_channel = std::make_shared<ReceiveChannel>();
   std::shared_ptr<SendChannel> send_channel = std::make_shared<SendChannel>();
   Sender sender{tables, *aead, port, events};
-  Receiver receiver{tables, *aead, port, events};
+  Forwarder forwarder{tables, port};
+  Receiver receiver{tables, *aead, port, forwarder, events};
 };
 
 }  // namespace omni::testing

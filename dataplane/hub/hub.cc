@@ -95,8 +95,10 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   RETURN_IF_ERROR(CheckChange(change));
   if (change.node) {
     node_ = *change.node;
-    PostAll([key = node_.mac1_key](Worker& w) { w.SetMac1Key(key); });
+    PostAll([keys = node_.control_keys](Worker& w) { w.SetControlKeys(keys); });
     for (auto& [id, peer] : peers_) peer->mtu_is_stale = true;  // the MTU bounds the search
+    SetRelayLimits(node_.relay);
+    if (relay_watch_ != nullptr) relay_watch_->SetRelayLimits(node_.relay);
   }
   std::vector<NodeId> leaving = change.remove;
   if (!change.base_generation) {
@@ -112,6 +114,7 @@ absl::StatusOr<uint64_t> Hub::ApplyState(const StateChange& change) {
   const LinkState wanted = WantedLink(node_);
   lock.unlock();
   ApplyLink(wanted);
+  if (change.node && paths_ != nullptr) paths_->SetWishes(change.node->paths);
   return change.generation;
 }
 
@@ -145,6 +148,7 @@ void Hub::Remove(const NodeId& id) {
   const auto found = peers_.find(id);
   if (found == peers_.end()) return;
   Peer& peer = *found->second;
+  CloseRelaysOf(id);
   for (SessionPtr* session : {&peer.current, &peer.next, &peer.previous}) {
     if (*session) End(peer, std::move(*session), SessionEnd::kReplaced);
   }
@@ -166,7 +170,8 @@ void Hub::RebuildRoutes() {
 }
 
 LinkState Hub::WantedLink(const NodeSpec& node) const {
-  LinkState wanted{.addresses = node.addresses, .mtu = TunMtu(node)};
+  LinkState wanted{.addresses = node.addresses, .mtu = TunMtu(node), .up = !node.down};
+  if (node.down) return wanted;  // the kernel takes no route to it
   const auto on_link = [&](const IpPrefix& prefix) {
     return std::ranges::any_of(node.addresses, [&](const InterfaceAddress& own) {
       return own.length <= prefix.length &&
@@ -245,10 +250,16 @@ std::vector<uint64_t> Hub::GetKernelCounters() const {
   return kernel_ == nullptr ? std::vector<uint64_t>() : kernel_->Counters();
 }
 
+std::vector<std::vector<uint64_t>> Hub::GetKernelCountersByCpu() const {
+  return kernel_ == nullptr ? std::vector<std::vector<uint64_t>>() : kernel_->CountersByCpu();
+}
+
 void Hub::SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker) {
   const bool new_way = !IsSameWay(peer.path, path);
   peer.path = path;
   if (kernel_ != nullptr) kernel_->SetPath(peer.index, path);
+  if (watch_ != nullptr && path.remote.is_set()) watch_->Expect(path.remote.address);
+  if (relay_watch_ != nullptr) relay_watch_->PeerMoved(peer.index, path);
   for (uint32_t i = 0; i < workers_.size(); ++i) {
     if (i == except_worker) continue;
     workers_[i]->mailbox().Post([index = peer.index, path](Worker& w) { w.SetPath(index, path); });
@@ -265,10 +276,11 @@ void Hub::TellEndpoint(Peer& peer) {
   }
 }
 
-void Hub::SendControl(const Endpoint& to, std::vector<uint8_t> datagram) {
+void Hub::SendControl(const UdpPath& path, std::vector<uint8_t> datagram) {
+  if (watch_ != nullptr && datagram[0] < OMNI_MSG_BEACON) watch_->Expect(path.remote.address);
   // Worker 0 receives the answers; the port number is the same on all.
   workers_[0]->mailbox().Post(
-      [to, bytes = std::move(datagram)](Worker& w) { w.SendControl(to, bytes); });
+      [path, bytes = std::move(datagram)](Worker& w) { w.SendControl(path, bytes); });
 }
 
 // ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -23,6 +24,7 @@
 #include "dataplane/hub/kernel_control.h"
 #include "dataplane/hub/link.h"
 #include "dataplane/hub/open_questions.h"
+#include "dataplane/hub/path_control.h"
 #include "dataplane/hub/path_mtu.h"
 #include "dataplane/hub/peer_timers.h"
 #include "dataplane/hub/state.h"
@@ -38,6 +40,10 @@ struct HubLimits {
   static constexpr uint32_t kSessionsPerPeer = 3;
   static constexpr uint32_t kAllowedPerPeer = 1024;
   static constexpr uint32_t kChannelsPerSession = 16;
+  // LIMIT: 600 bytes each: 10 MiB. Of a pair and direction: some sessions, and handshakes under
+  // way.
+  static constexpr uint32_t kRelayed = 16'384;
+  static constexpr uint32_t kRelayedOfPair = 512;
 };
 
 // LIMIT: the interval of handshake retries (docs/PROTOCOL.md). Two sessions of a simultaneous
@@ -51,8 +57,12 @@ class Hub final : public WorkerReports {
   void SetWorkers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
   // Before the first session; outlives the hub's use.
   void SetChannelWatch(ChannelWatch* watch) { watch_ = watch; }
+  // Before the first channel is opened for others; outlives the hub's use.
+  void SetRelayWatch(RelayWatch* watch) { relay_watch_ = watch; }
   // Before anything else is called; outlives the hub's use. Without one all channels are workers'.
   void SetKernel(KernelControl* kernel) { kernel_ = kernel; }
+  // Likewise.
+  void SetPathControl(PathControl* paths) { paths_ = paths; }
 
   // Where events go while a controller listens. Called with the hub's lock held: it only queues.
   // Gives false when its queue is full. The latest sink wins; ClearSink() with an older number does
@@ -67,10 +77,29 @@ class Hub final : public WorkerReports {
   absl::Status InstallSession(SessionSpec spec, Instant now);
   absl::Status RemoveSession(const SessionId& id);
   absl::Status SendEcho(const NodeId& peer, uint64_t token, uint32_t padding, Instant now);
-  void SendControl(const Endpoint& to, std::vector<uint8_t> datagram);
+  // Tries a path to the peer, answered as an echo is. FAILED_PRECONDITION as well when there was no
+  // traffic with it of late.
+  absl::Status TryPath(const NodeId& peer, uint64_t token, const Endpoint& to, Instant now);
+  // From now on packets go there; an echo goes first, so that the peer follows.
+  absl::Status MovePeer(const NodeId& peer, const Endpoint& to, Instant now);
+  // Opens channels of one peer for another, or prolongs them. Both must have a session: by it this
+  // node knows where they are.
+  absl::Status OpenRelay(const RelaySpec& spec, Instant now);
+  // Empty: nothing is relayed.
+  std::optional<RelayView> GetRelay() const;
+  // The part of it that the workers did not see.
+  RelayTraffic GetRelayedAtXdp() const {
+    return relay_watch_ == nullptr ? RelayTraffic() : relay_watch_->Relayed();
+  }
+  void SendControl(const UdpPath& path, std::vector<uint8_t> datagram);
   std::vector<PeerTotals> GetPeerTotals(Instant now) const;
   // Of the in-kernel path, by omni_drop_reason and omni_kernel_counter; empty without one.
   std::vector<uint64_t> GetKernelCounters() const;
+  std::vector<std::vector<uint64_t>> GetKernelCountersByCpu() const;
+  Explanation Explain(const PacketQuestion& packet, Instant now) const;
+  // Empty: there is none such (any more).
+  std::optional<PeerIndex> IndexOf(const NodeId& id) const;
+  std::optional<NodeId> IdOf(PeerIndex index) const;
   void CountIgnoredPacketOut() { ignored_packet_out_.fetch_add(1); }
   uint64_t ignored_packet_out() const { return ignored_packet_out_.load(); }
 
@@ -110,6 +139,19 @@ class Hub final : public WorkerReports {
   };
   using SessionPtr = std::unique_ptr<Session>;
 
+  // From one peer to another.
+  using RelayPair = std::pair<NodeId, NodeId>;
+  struct Relayed {
+    RelayPair pair;
+    Instant expires;
+  };
+  struct PairState {
+    std::shared_ptr<RelayQuota> quota;
+    uint32_t number = 0;  // for the relay watch
+    uint32_t channels = 0;
+    std::optional<Instant> empty_since;
+  };
+
   struct Peer {
     PeerSpec spec;
     PeerIndex index = kNoPeer;
@@ -145,6 +187,7 @@ class Hub final : public WorkerReports {
   void PublishSendSession(Peer& peer);
   void SetPath(Peer& peer, const UdpPath& path, std::optional<uint32_t> except_worker);
   void TellEndpoint(Peer& peer);
+  absl::StatusOr<Peer*> FindUsable(const NodeId& id, Instant now);
   void PostEcho(Peer& peer, uint64_t controller_token, uint32_t padding);
   void TickPeer(Peer& peer, Instant now);
   void RestartPathMtu(Peer& peer);
@@ -162,7 +205,16 @@ class Hub final : public WorkerReports {
   KernelTraffic KernelReceived(const Peer& peer) const;
   SessionView ViewOf(const Session& session, SessionSlot slot, Instant now) const;
   void ConfirmedLocked(SessionHandle session);
+  void ExplainSession(const Peer& peer, Instant now, Explanation& out) const;
+  void ExplainPath(const Peer& peer, const PacketQuestion& packet, Explanation& out) const;
   void HandleKernelEvents();
+  // Channels of others (hub_relay.cc)
+  void SetRelayLimits(const std::optional<RelayLimits>& limits);
+  absl::Status CheckRelay(const RelaySpec& spec) const;
+  template <typename Condition>
+  void CloseRelays(Condition is_over);
+  void CloseRelaysOf(const NodeId& id);
+  void TickRelays(Instant now);
 
   // Without the lock: they speak to the kernel, and workers must not wait for it. One at a time, by
   // change_mutex_.
@@ -173,7 +225,9 @@ class Hub final : public WorkerReports {
   mutable std::mutex mutex_;
   LinkControl& link_;
   ChannelWatch* watch_ = nullptr;
+  RelayWatch* relay_watch_ = nullptr;
   KernelControl* kernel_ = nullptr;
+  PathControl* paths_ = nullptr;
   Underlay& underlay_;
   int lookups_left_ = 0;  // of the underlay, in this tick
   std::vector<Worker*> workers_;
@@ -189,6 +243,11 @@ class Hub final : public WorkerReports {
   absl::flat_hash_map<SessionHandle, PeerIndex> unconfirmed_;
   // Whose the channels are that the kernel receives on.
   absl::flat_hash_map<ChannelId, std::pair<PeerIndex, SessionHandle>> kernel_channels_;
+  absl::flat_hash_map<ChannelId, Relayed> relayed_;
+  absl::flat_hash_map<RelayPair, PairState> relay_pairs_;
+  std::shared_ptr<RelayQuota> relay_total_;  // null: nothing is relayed
+  uint32_t next_relay_pair_ = 1;
+  Instant relays_checked_;
   std::optional<std::string> failure_;
   std::atomic<uint64_t> ignored_packet_out_ = 0;
 };

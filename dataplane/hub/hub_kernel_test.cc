@@ -42,6 +42,7 @@ class FakeKernel final : public KernelControl {
   void AddPeer(PeerIndex peer) override { peers.insert(peer); }
   void RemovePeer(PeerIndex peer) override { peers.erase(peer); }
   void SetPath(PeerIndex, const UdpPath& to) override { path = to; }
+  void SetFits(PeerIndex, uint32_t bytes) override { fits = bytes; }
   void SetSendChannel(PeerIndex, std::optional<KernelSlot> slot) override { used = slot; }
   KernelTraffic Sent(PeerIndex) const override { return sent; }
   void SetRoutes(const std::vector<RouteTable::Entry>& all) override { routes = all; }
@@ -58,6 +59,7 @@ class FakeKernel final : public KernelControl {
   std::set<PeerIndex> peers;
   std::optional<KernelSlot> used;
   UdpPath path;
+  uint32_t fits = 0;
   KernelTraffic sent;
   std::vector<RouteTable::Entry> routes;
   std::vector<KernelEvent> events;

@@ -43,7 +43,7 @@ void Hub::TickPathMtu(Peer& peer, const PeerTraffic& traffic, Instant now) {
   if (peer.mtu_is_stale && traffic.last_data_tx != Instant{} && lookups_left_ > 0) {
     --lookups_left_;
     peer.mtu_is_stale = false;
-    const uint32_t towards = underlay_.MtuTowards(peer.path.remote.address);
+    const uint32_t towards = underlay_.MtuTowards(peer.path.remote);
     peer.mtu.SetLargest(LargestFor(peer, towards), now);
   }
   SendProbes(peer, peer.mtu.Tick({.last_data_tx = traffic.last_data_tx,
@@ -70,6 +70,7 @@ void Hub::PublishPathMtu(Peer& peer) {
                        .limit = peer.mtu.limit() - overhead};
   if (mtu == peer.published) return;
   peer.published = mtu;
+  if (kernel_ != nullptr) kernel_->SetFits(peer.index, mtu.whole);
   PostAll(
       [index = peer.index, path = peer.path, mtu](Worker& w) { w.SetPathMtu(index, path, mtu); });
 }

@@ -16,6 +16,9 @@ namespace {
 // LIMIT: some 50 microseconds each, with the lock held.
 constexpr int kLookupsPerTick = 100;
 constexpr Duration kHandshakeEventInterval = std::chrono::seconds(1);
+// LIMIT: a tunnel is in use when there was traffic within the interval of tries (path_chooser.cc)
+// and some.
+constexpr Duration kInUse = std::chrono::seconds(60);
 
 }  // namespace
 
@@ -30,6 +33,10 @@ absl::Status Hub::CheckSession(const SessionSpec& spec, const Peer& peer) const 
   };
   for (const ChannelSpec& channel : spec.receive) {
     if (receive_ids_.contains(channel.id)) return in_use("receive", channel.id);
+  }
+  // It was opened by who could not know it: nobody who keeps to the rules.
+  for (const ChannelSpec& channel : spec.receive) {
+    if (relayed_.contains(channel.id)) return in_use("receive", channel.id);
   }
   if (spec.control_receive && receive_ids_.contains(spec.control_receive->id)) {
     return in_use("control_receive", spec.control_receive->id);
@@ -73,7 +80,7 @@ void Hub::AddReceive(Session& session, const Peer& peer, ChannelSpec spec) {
   channel->confirmed = session.role == SessionRole::kInitiator;
   channel->session = session.handle;
   receive_ids_.insert(channel->id);
-  if (watch_ != nullptr) watch_->ChannelAdded(channel->id);
+  if (watch_ != nullptr) watch_->ChannelAdded(channel->id, ChannelUse::kOurs);
   const bool is_control = ChannelKind(channel->id) == OMNI_CHANNEL_L3_CONTROL;
   channel->cipher = is_control ? Cipher::kChaCha20Poly1305 : session.cipher;
   if (kernel_ != nullptr && is_control) {
@@ -233,15 +240,44 @@ void Hub::PublishSendSession(Peer& peer) {
 // -----------------------------------------------------------------------------------------------------------
 // echoes
 
-absl::Status Hub::SendEcho(const NodeId& id, uint64_t token, uint32_t padding, Instant now) {
-  const std::lock_guard lock(mutex_);
+// The peer with a session that may send.
+absl::StatusOr<Hub::Peer*> Hub::FindUsable(const NodeId& id, Instant now) {
   Peer* peer = FindPeer(id);
   if (peer == nullptr)
     return absl::NotFoundError(fmt::format("peer_id: no peer {}", id.ToString()));
   if (!peer->current || now >= peer->current->created + peer->current->timers.reject_after) {
     return absl::FailedPreconditionError("the peer has no session that may send");
   }
+  return peer;
+}
+
+absl::Status Hub::SendEcho(const NodeId& id, uint64_t token, uint32_t padding, Instant now) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Peer* const peer, FindUsable(id, now));
   PostEcho(*peer, token, padding);
+  return absl::OkStatus();
+}
+
+absl::Status Hub::TryPath(const NodeId& id, uint64_t controller_token, const Endpoint& to,
+                          Instant now) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Peer* const peer, FindUsable(id, now));
+  // Tries are no reason to keep a tunnel alive that nobody uses.
+  const PeerTraffic traffic = TrafficOf(*peer);
+  if (now - std::max(traffic.last_data_tx, traffic.last_data_rx) > kInUse) {
+    return absl::FailedPreconditionError("there is no traffic with the peer");
+  }
+  const uint64_t token = peer->echoes.Ask(controller_token);
+  workers_[peer->index % workers_.size()]->mailbox().Post(
+      [index = peer->index, token, to](Worker& w) { w.SendTry(index, token, to); });
+  return absl::OkStatus();
+}
+
+absl::Status Hub::MovePeer(const NodeId& id, const Endpoint& to, Instant now) {
+  const std::lock_guard lock(mutex_);
+  ASSIGN_OR_RETURN(Peer* const peer, FindUsable(id, now));
+  SetPath(*peer, {.remote = to}, std::nullopt);
+  PostEcho(*peer, 0, 0);
   return absl::OkStatus();
 }
 
@@ -262,6 +298,7 @@ void Hub::Tick(Instant now) {
   if (kernel_ != nullptr) kernel_->Maintain();
   const std::lock_guard lock(mutex_);
   if (kernel_ != nullptr) HandleKernelEvents();
+  TickRelays(now);
   lookups_left_ = kLookupsPerTick;
   for (auto& [id, peer] : peers_) {
     peer->mtu_is_stale |= changed;

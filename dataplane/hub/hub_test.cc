@@ -352,6 +352,20 @@ TEST_F(HubTest, GivesTheInterfaceBackWhatItLostWhenItWasTakenDown) {
   EXPECT_EQ(a_.link.state, before);
 }
 
+TEST_F(HubTest, ANodeThatIsDownHasItsInterfaceDown) {
+  EXPECT_TRUE(a_.link.state.up);
+  StateChange down{.generation = 50, .base_generation = std::nullopt, .node = NodeSpec{}};
+  down.node->mtu = 1420;
+  down.node->down = true;
+  ASSERT_TRUE(a_.hub.ApplyState(down).ok());
+  EXPECT_FALSE(a_.link.state.up);
+  EXPECT_TRUE(a_.link.state.addresses.empty());
+  StateChange up{.generation = 51, .base_generation = std::nullopt, .node = Node("10.77.0.1/24")};
+  ASSERT_TRUE(a_.hub.ApplyState(up).ok());
+  EXPECT_TRUE(a_.link.state.up);
+  EXPECT_EQ(a_.link.state.addresses.size(), 1U);
+}
+
 TEST_F(HubTest, ReplayedInitiationsDoNotHoldBackOurOwnHandshakeForEver) {
   // Each replay installs a session that nobody will confirm.
   for (uint8_t n = 1; n <= 6; ++n) {

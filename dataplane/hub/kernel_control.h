@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -56,6 +57,8 @@ class KernelControl {
   virtual void AddPeer(PeerIndex peer) = 0;
   virtual void RemovePeer(PeerIndex peer) = 0;
   virtual void SetPath(PeerIndex peer, const UdpPath& path) = 0;
+  // Largest inner packet that the path carries whole; a peer that was added has none.
+  virtual void SetFits(PeerIndex peer, uint32_t bytes) = 0;
   virtual void SetSendChannel(PeerIndex peer, std::optional<KernelSlot> slot) = 0;
   virtual KernelTraffic Sent(PeerIndex peer) const = 0;
   // All routes there are.
@@ -66,6 +69,18 @@ class KernelControl {
   virtual std::vector<KernelEvent> TakeEvents() = 0;
   // By omni_drop_reason and omni_kernel_counter (bpf/kernel_abi.h).
   virtual std::vector<uint64_t> Counters() const = 0;
+  // The same of each CPU.
+  virtual std::vector<std::vector<uint64_t>> CountersByCpu() const { return {}; }
+
+  // Whether a packet for the peer, in a flow without larger ones, would be sealed by the kernel,
+  // and why, for people.
+  struct Sealing {
+    bool yes = false;
+    std::string why;
+  };
+  virtual Sealing WouldSeal(PeerIndex /*peer*/, uint32_t /*bytes*/, uint8_t /*protocol*/) const {
+    return {};
+  }
 };
 
 }  // namespace omni

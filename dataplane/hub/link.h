@@ -14,6 +14,7 @@ struct LinkState {
   std::vector<InterfaceAddress> addresses;
   uint32_t mtu = 0;
   std::vector<IpPrefix> routes;  // to be sent into the TUN
+  bool up = true;
 
   friend bool operator==(const LinkState&, const LinkState&) = default;
 };
@@ -21,7 +22,7 @@ struct LinkState {
 class LinkControl {
  public:
   virtual ~LinkControl() = default;
-  // Makes the interface so, up and with nothing else of ours on it. The error names object and
+  // Makes the interface so, with nothing else of ours on it. The error names object and
   // cause. A route that the kernel refuses is logged and no error: the packets' way inside is
   // right, only the host does not know it. Routes of others are left alone.
   virtual absl::Status Apply(const LinkState& wanted) = 0;

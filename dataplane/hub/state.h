@@ -14,8 +14,11 @@
 #include "common/clock.h"
 #include "common/ip.h"
 #include "common/node_id.h"
+#include "common/paths.h"
+#include "common/relay/relay.h"
 #include "common/secret.h"
 #include "dataplane/core/channel.h"
+#include "dataplane/core/control_filter.h"
 #include "dataplane/hub/path_mtu.h"
 
 namespace omni {
@@ -25,7 +28,10 @@ using SessionId = std::array<uint8_t, 16>;
 struct NodeSpec {
   std::vector<InterfaceAddress> addresses;
   uint32_t mtu = 0;
-  std::array<uint8_t, 32> mac1_key{};
+  ControlKeys control_keys;
+  PathWishes paths;
+  std::optional<RelayLimits> relay;  // unset: nothing is relayed
+  bool down = false;                 // the interface is
 };
 
 struct PeerSpec {
@@ -71,6 +77,22 @@ struct SessionSpec {
   SessionTimers timers;
 };
 
+// Channels of `to` that what `from` sends on them is relayed to it.
+struct RelaySpec {
+  NodeId from;
+  NodeId to;
+  std::vector<ChannelId> channels;
+  Duration lifetime{};
+};
+
+// What goes through this node from one peer to another.
+struct RelayView {
+  size_t pairs = 0;
+  size_t channels = 0;
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+};
+
 enum class SessionSlot : uint8_t { kCurrent, kNext, kPrevious };
 
 struct SessionView {
@@ -110,6 +132,23 @@ struct PeerTotals {
   uint64_t rx_bytes = 0;
   Duration last_rx_age{};
   PathMtuView path_mtu;
+};
+
+// A packet of the host that is thought of, and what would become of it.
+struct PacketQuestion {
+  IpAddress destination;
+  uint32_t bytes = 0;
+  uint8_t protocol = 0;
+};
+struct Explanation {
+  struct Step {
+    std::string name;
+    std::string text;
+  };
+  std::optional<NodeId> peer;
+  std::optional<SessionId> session;
+  std::string path;  // "kernel", "afxdp", "socket"; empty: it goes nowhere
+  std::vector<Step> steps;
 };
 
 // What the controller is told.

@@ -20,7 +20,7 @@ namespace omni::testing {
 class FakeUnderlay final : public Underlay {
  public:
   uint32_t LargestMtu() const override { return mtu; }
-  uint32_t MtuTowards(const IpAddress&) override { return mtu; }
+  uint32_t MtuTowards(const Endpoint&) override { return mtu; }
   bool TakeChange() override { return std::exchange(mtu, next) != next; }
   uint32_t mtu = 1500;
   uint32_t next = 1500;

@@ -16,7 +16,7 @@ class Underlay {
   virtual uint32_t LargestMtu() const = 0;
   // What the interface towards `remote` takes; LargestMtu() when there is no way to
   // it. Asks the kernel: for the ticking thread, like TakeChange().
-  virtual uint32_t MtuTowards(const IpAddress& remote) = 0;
+  virtual uint32_t MtuTowards(const Endpoint& remote) = 0;
   // Whether interfaces or routes have changed since the last call.
   virtual bool TakeChange() = 0;
 };

@@ -136,6 +136,10 @@ std::vector<int> KernelUdpPort::fds() const {
 
 void KernelUdpPort::Send(std::span<const Train> trains, DropCounters& drops) {
   waiting_helps_ = true;
+  for (const Train& train : trains) {
+    traffic_.tx_packets.Add(train.segments);
+    traffic_.tx_bytes.Add(train.bytes);
+  }
   if (use_gso_ == Gso::kOn && gso_.MayTry()) return SendTrains(trains, drops);
   singles_.clear();
   for (const Train& train : trains) {
@@ -238,6 +242,11 @@ size_t KernelUdpPort::Receive(std::span<ReceivedDatagram> out, DropCounters& dro
   if (count == 0 || count == std::min(out.size(), kMessages)) v6_next_ = !v6_next_;
   if (count == 0) {
     count = order[1] >= 0 ? ReceiveFamily(order[1], out, drops) : 0;
+  }
+  for (const ReceivedDatagram& message : out.first(count)) {
+    const uint32_t each = std::max(1U, message.segment_bytes);
+    traffic_.rx_packets.Add((message.bytes.size() + each - 1) / each);
+    traffic_.rx_bytes.Add(message.bytes.size());
   }
   return count;
 }

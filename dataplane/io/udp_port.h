@@ -44,6 +44,8 @@ class KernelUdpPort final : public UdpPort {
   std::vector<int> fds() const;
   // How the kernel takes trains.
   const OffloadBackoff& gso() const { return gso_; }
+  // All that was given to the kernel, taken or not, and all that came from it.
+  const WayCounters& traffic() const { return traffic_; }
 
  private:
   // LIMIT: 8 messages of 64 KiB a call; deeper reading gained nothing (measured).
@@ -79,6 +81,7 @@ class KernelUdpPort final : public UdpPort {
   bool waiting_helps_ = true;   // for room, as far as this batch has shown
   const Gso use_gso_;
   OffloadBackoff gso_;
+  WayCounters traffic_;
 };
 
 }  // namespace omni

@@ -88,7 +88,7 @@ bool NetlinkLink::TakeReset() {
 
 absl::Status NetlinkLink::Apply(const LinkState& wanted) {
   if (forget_.exchange(false, std::memory_order_relaxed)) applied_ = {};
-  RETURN_IF_ERROR(SetUp(wanted.mtu));
+  RETURN_IF_ERROR(SetLink(wanted));
   // One that the kernel refuses keeps none of the others away.
   const auto apply = [](auto& have, const auto& want, const auto& change, const auto& refused) {
     const std::set had(have.begin(), have.end());
@@ -128,8 +128,9 @@ absl::Status NetlinkLink::Apply(const LinkState& wanted) {
   return absl::OkStatus();
 }
 
-absl::Status NetlinkLink::SetUp(uint32_t mtu) {
-  if (mtu == applied_.mtu || mtu == 0) return absl::OkStatus();
+absl::Status NetlinkLink::SetLink(const LinkState& wanted) {
+  const bool is_so = wanted.mtu == applied_.mtu && wanted.up == applied_.up;
+  if (is_so || wanted.mtu == 0) return absl::OkStatus();
   rtnl_link* link = rtnl_link_alloc();
   rtnl_link* change = rtnl_link_alloc();
   const absl::Cleanup free_links = [&] {
@@ -137,11 +138,13 @@ absl::Status NetlinkLink::SetUp(uint32_t mtu) {
     rtnl_link_put(change);
   };
   rtnl_link_set_ifindex(link, index_);
-  rtnl_link_set_mtu(change, mtu);
-  rtnl_link_set_flags(change, IFF_UP);
-  RETURN_IF_ERROR(NetlinkStatus(rtnl_link_change(socket_.get(), link, change, 0),
-                                fmt::format("set {} up with MTU {}", name_, mtu)));
-  applied_.mtu = mtu;
+  rtnl_link_set_mtu(change, wanted.mtu);
+  wanted.up ? rtnl_link_set_flags(change, IFF_UP) : rtnl_link_unset_flags(change, IFF_UP);
+  RETURN_IF_ERROR(NetlinkStatus(
+      rtnl_link_change(socket_.get(), link, change, 0),
+      fmt::format("set {} {} with MTU {}", name_, wanted.up ? "up" : "down", wanted.mtu)));
+  applied_.mtu = wanted.mtu;
+  applied_.up = wanted.up;
   return absl::OkStatus();
 }
 

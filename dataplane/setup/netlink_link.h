@@ -41,7 +41,7 @@ class NetlinkLink final : public LinkControl {
   enum class Change : uint8_t { kAdd, kRemove };
   absl::Status ChangeAddress(const InterfaceAddress& address, Change change);
   absl::Status ChangeRoute(const IpPrefix& prefix, Change change);
-  absl::Status SetUp(uint32_t mtu);
+  absl::Status SetLink(const LinkState& wanted);
 
   std::string name_;
   Socket socket_;   // of Apply()

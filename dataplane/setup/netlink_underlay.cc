@@ -92,9 +92,12 @@ uint32_t NetlinkUnderlay::MtuOf(int index) {
   return mtu;
 }
 
-uint32_t NetlinkUnderlay::MtuTowards(const IpAddress& remote) {
+uint32_t NetlinkUnderlay::MtuTowards(const Endpoint& remote) {
+  // A link-local address says which interface it is on; each of them has a route for it.
+  if (remote.scope_id != 0) return MtuOf(static_cast<int>(remote.scope_id));
+  const IpAddress& to = remote.address;
   nl_addr* address =
-      nl_addr_build(remote.is_v4() ? AF_INET : AF_INET6, remote.raw().data(), remote.raw().size());
+      nl_addr_build(to.is_v4() ? AF_INET : AF_INET6, to.raw().data(), to.raw().size());
   rtnl_route* route = nullptr;
   const int error = rtnl_route_lookup(socket_.get(), address, &route);
   nl_addr_put(address);

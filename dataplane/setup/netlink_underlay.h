@@ -20,7 +20,7 @@ class NetlinkUnderlay final : public Underlay {
   static absl::StatusOr<std::unique_ptr<NetlinkUnderlay>> Open(const std::string& tun);
 
   uint32_t LargestMtu() const override { return largest_.load(std::memory_order_relaxed); }
-  uint32_t MtuTowards(const IpAddress& remote) override;
+  uint32_t MtuTowards(const Endpoint& remote) override;
   bool TakeChange() override;
 
  private:

@@ -29,34 +29,39 @@ std::string CheckOffload(const std::string& name) {
   return name + " is none of " + OffloadList();
 }
 
+// An option whose value is text that `parse` understands.
 template <typename T>
-std::string WhatIsWrong(const absl::StatusOr<T>& parsed) {
-  return parsed.ok() ? "" : std::string(Message(parsed.status()));
+CLI::Option* AddText(CLI::App& app, const char* name, T& into,
+                     absl::StatusOr<T> (*parse)(std::string_view), const char* type,
+                     const std::string& help) {
+  const auto take = [&into, parse, name](const std::string& text) {
+    const auto parsed = parse(text);
+    if (!parsed.ok()) throw CLI::ValidationError(name, std::string(Message(parsed.status())));
+    into = *parsed;
+  };
+  return app.add_option_function<std::string>(name, take, help)->type_name(type)->join(',');
 }
 
-// What was said of XDP, word by word.
-struct XdpWords {
-  std::vector<std::string> path;
-  std::vector<std::string> xdp;
-};
-
-void AddXdpOptions(CLI::App& app, XdpWords& words) {
-  app.add_option("--path", words.path,
-                 "How session data reaches and leaves this program: auto, socket or afxdp, or "
-                 "INTERFACE=VALUE; auto: AF_XDP where the driver binds it without copying, afxdp: "
-                 "with a copy, too, else the socket")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Validator(
-          [](const std::string& word) { return WhatIsWrong(ParsePathChoices({word})); }, "PATH"));
-  app.add_option("--xdp", words.xdp,
-                 "Where floods end and session data is sorted before the kernel's network stack: "
-                 "auto, off, native or generic, or INTERFACE=VALUE; auto: in drivers that lose "
-                 "nothing by it, and for --path afxdp")
-      ->delimiter(',')
-      ->allow_extra_args(false)
-      ->check(CLI::Validator(
-          [](const std::string& word) { return WhatIsWrong(ParseXdpChoices({word})); }, "XDP"));
+// What a controller may say otherwise while the dataplane runs.
+void AddPathOptions(CLI::App& app, PathSettings& paths) {
+  AddText(app, "--path", paths.path, ParsePathChoices, "PATH[,INTERFACE=PATH]... [auto]",
+          "How session data reaches and leaves this program: auto, socket or afxdp; auto: AF_XDP "
+          "where the driver binds it without copying, afxdp: with a copy, too, else the socket");
+  AddText(app, "--xdp", paths.xdp, ParseXdpChoices, "XDP[,INTERFACE=XDP]... [auto]",
+          "Where floods end and session data is sorted before the kernel's network stack: auto, "
+          "off, native or generic; auto: in drivers that lose nothing by it, and for --path afxdp; "
+          "off: it is not loaded, and cannot be had without a restart");
+  AddText(app, "--in-kernel", paths.in_kernel, ParseInKernel, "auto|on|off [auto]",
+          "Open and seal small packets inside the kernel; auto: where it can be, on: fail where "
+          "not, off: it is not loaded, and cannot be had without a restart");
+  app.add_option("--in-kernel-threshold", paths.in_kernel_threshold,
+                 "Largest packet that the kernel seals, in bytes")
+      ->check(CLI::Range(0U, kMaxInKernelThreshold))
+      ->capture_default_str();
+  AddText(
+      app, "--polling", paths.polling, ParsePolling, "sleep|busy [sleep]",
+      "Whether workers sleep while there is nothing to do; busy: they never do, and burn a core "
+      "each for a lower latency");
 }
 
 }  // namespace
@@ -65,13 +70,13 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   ParsedOptions out;
   Options& o = out.options;
   std::string aead = "auto";
-  XdpWords xdp;
-  std::string in_kernel = "auto";
+  std::string in_kernel_hook = "auto";
   std::vector<std::string> disabled;
   CLI::App app{
       "omni-dataplane: moves the packets of the OmniNervous network.\n"
-      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID (and CAP_BPF and "
-      "CAP_PERFMON for --in-kernel); it keeps CAP_NET_ADMIN and becomes --user.\n"
+      "Start it as root or with CAP_NET_ADMIN, CAP_SETUID and CAP_SETGID (and CAP_BPF for --xdp, "
+      "CAP_BPF and CAP_PERFMON for --in-kernel, CAP_NET_RAW for --path afxdp, CAP_SYS_ADMIN for "
+      "the self-test of the offloads); it keeps CAP_NET_ADMIN and becomes --user.\n"
       "A controller (omni-controller) tells it what to do over --socket."};
   app.set_version_flag("--version", std::string("omni-dataplane ") + kVersion);
   app.add_option("--socket", o.socket, "Unix socket to serve the controller on")
@@ -91,16 +96,12 @@ ParsedOptions ParseOptions(int argc, char** argv) {
                  "self-test")
       ->check(CLI::IsMember({"auto", "ipsec-mb", "openssl", "libsodium"}))
       ->capture_default_str();
-  app.add_option("--in-kernel", in_kernel,
-                 "Open and seal small packets inside the kernel; auto: where it can be, on: fail "
-                 "where not")
-      ->check(CLI::IsMember({"auto", "on", "off"}))
+  AddPathOptions(app, o.paths);
+  app.add_option("--in-kernel-hook", in_kernel_hook,
+                 "Where small packets are opened; auto: at XDP on interfaces that have it natively "
+                 "(see --xdp), at TC on others, tc: at TC everywhere")
+      ->check(CLI::IsMember({"auto", "tc"}))
       ->capture_default_str();
-  app.add_option("--in-kernel-threshold", o.in_kernel_threshold,
-                 "Largest packet that the kernel seals, in bytes")
-      ->check(CLI::Range(0U, kMaxInKernelThreshold))
-      ->capture_default_str();
-  AddXdpOptions(app, xdp);
   app.add_option("--disable-offload", disabled,
                  "Do without these abilities of the kernel, separated by commas: " + OffloadList())
       ->delimiter(',')
@@ -118,13 +119,10 @@ ParsedOptions ParseOptions(int argc, char** argv) {
   for (const AeadBackend backend : kAllAeadBackends) {
     if (aead == AeadBackendName(backend)) o.aead = backend;
   }
-  if (in_kernel == "on") o.in_kernel = InKernel::kOn;
-  if (in_kernel == "off") o.in_kernel = InKernel::kOff;
+  if (in_kernel_hook == "tc") o.in_kernel_hook = InKernelHook::kTc;
   for (const std::string& name : disabled) {
     if (const auto offload = OffloadByName(name)) o.disabled_offloads.insert(*offload);
   }
-  if (const auto choices = ParsePathChoices(xdp.path); choices.ok()) o.xdp.path = *choices;
-  if (const auto choices = ParseXdpChoices(xdp.xdp); choices.ok()) o.xdp.xdp = *choices;
   if (o.workers == 0) {
     o.workers = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxWorkers);
   }

@@ -8,14 +8,14 @@
 #include <set>
 #include <string>
 
+#include "common/paths.h"
 #include "dataplane/core/aead.h"
 #include "dataplane/io/kernel_offload.h"
-#include "dataplane/xdp/policy.h"
 
 namespace omni {
 
-// Whether small packets are opened and sealed inside the kernel. Auto: if it can be.
-enum class InKernel : uint8_t { kAuto, kOn, kOff };
+// Where packets are opened: at XDP on interfaces that have it natively, at TC on others; or at TC.
+enum class InKernelHook : uint8_t { kAuto, kTc };
 
 struct Options {
   std::string socket = "/run/omni-dataplane/dataplane.sock";
@@ -24,17 +24,12 @@ struct Options {
   std::string tun = "omni0";
   uint16_t listen_port = 51900;
   uint32_t workers = 0;  // 0: one per CPU, at most 16
-  InKernel in_kernel = InKernel::kAuto;
-  uint32_t in_kernel_threshold = 512;
+  InKernelHook in_kernel_hook = InKernelHook::kAuto;
   std::optional<AeadBackend> aead;  // unset: for each cipher the fastest
   std::set<KernelOffload> disabled_offloads;
-  XdpOptions xdp;
+  PathSettings paths;  // until a controller says otherwise
   std::string log_level = "info";
 };
-
-// LIMIT: a packet of the kernel's path is to fit through any path without a look at its MTU: 1,280
-// bytes less the outer headers of IPv6.
-inline constexpr uint32_t kMaxInKernelThreshold = 1200;
 
 // LIMIT: 16 workers: as many channels as a session has.
 inline constexpr uint32_t kMaxWorkers = 16;

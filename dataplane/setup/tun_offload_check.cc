@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/status.h"
@@ -135,9 +136,11 @@ void CheckTunOffloads(OffloadFindings& findings) {
     tso.Add(conversation.ok() ? CheckTcpReading(*conversation) : conversation.status());
     tcp.Add(conversation.ok() ? CheckTcpWriting(*conversation, **probe) : conversation.status());
   }
-  const absl::Status refused = absl::UnimplementedError("the TUN device does not offer it");
-  if (probe.ok() && !(*probe)->offloads().tso) tso = CheckResult(refused);
-  if (probe.ok() && !(*probe)->offloads().uso) uso = CheckResult(refused);
+  const std::string refused = "the TUN device does not offer it";
+  if (probe.ok() && !(*probe)->offloads().tso) tso = CheckResult(absl::UnimplementedError(refused));
+  if (probe.ok() && !(*probe)->offloads().uso) {
+    uso = CheckResult(absl::UnimplementedError(refused + "; Linux 6.2 does"));
+  }
   findings[KernelOffload::kTunTso] = tso.Finding();
   findings[KernelOffload::kTunUso] = uso.Finding();
   findings[KernelOffload::kTunTcpCoalescing] = tcp.Finding();

@@ -34,6 +34,22 @@ std::vector<uint8_t> SealAsPeer(std::span<const uint8_t> text, uint64_t counter)
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static ConnectedPair pair;
   static uint64_t counter = 0;
+  // And b relays from a to somebody else, on one channel: 04 00 52 52 52 52 52 52.
+  static const bool relays = [] {
+    const omni::PeerIndex third = omni::testing::kOther + 1;
+    auto channel = std::make_shared<omni::RelayedChannel>();
+    channel->pair = std::make_shared<omni::RelayQuota>(1'000'000'000);
+    pair.b.worker->AddPeer(third, std::make_shared<omni::PeerActivity>());
+    pair.b.worker->SetPath(third, {.remote = *omni::Endpoint::Parse("192.0.2.3:3")});
+    pair.b.worker->OpenRelay(0x5252525252520004,
+                             {.from = omni::testing::kOther,
+                              .to = third,
+                              .expires = pair.now + std::chrono::hours(1),
+                              .total = std::make_shared<omni::RelayQuota>(1'000'000'000),
+                              .channel = channel});
+    return true;
+  }();
+  (void)relays;
   std::span<const uint8_t> input(data, size);
   // Each datagram: how it is made, its traffic class, its length (two bytes), its bytes.
   while (input.size() >= 4) {

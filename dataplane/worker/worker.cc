@@ -15,7 +15,8 @@ namespace omni {
 Worker::Worker(Parts parts)
     : parts_(std::move(parts)),
       sender_(tables_, *parts_.aead, *parts_.udp, *this),
-      receiver_(tables_, *parts_.aead, *parts_.tun, *this),
+      forwarder_(tables_, *parts_.udp),
+      receiver_(tables_, *parts_.aead, *parts_.tun, forwarder_, *this),
       inbound_(parts_.workers) {
   tables_.worker = parts_.index;
   tables_.workers = parts_.workers;
@@ -38,6 +39,7 @@ void Worker::Run() {
   // ORDER: relaxed; Stop() wakes the loop through the mailbox, whose lock orders the two.
   while (!stop_.load(std::memory_order_relaxed)) {
     unsigned ready = Wait(epoll.get());
+    if (ready == 0) continue;
     counters_.wakeups.Add(1);
     now_ = Now();
     if ((ready & kMailbox) != 0) mailbox_.Empty(*this);
@@ -50,7 +52,10 @@ void Worker::Run() {
 
 unsigned Worker::Wait(int epoll) {
   std::array<epoll_event, 8> events;
-  const int count = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
+  // ORDER: relaxed; SetPolling() wakes a loop that sleeps.
+  const bool is_busy = polling_.load(std::memory_order_relaxed) == Polling::kBusy;
+  const int count =
+      epoll_wait(epoll, events.data(), static_cast<int>(events.size()), is_busy ? 0 : -1);
   unsigned ready = 0;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
@@ -68,6 +73,11 @@ void Worker::Stop() {
   mailbox_.Wake();
 }
 
+void Worker::SetPolling(Polling polling) {
+  polling_.store(polling, std::memory_order_relaxed);
+  mailbox_.Wake();
+}
+
 void Worker::RunOnce(Instant now) {
   now_ = now;
   mailbox_.Empty(*this);
@@ -76,6 +86,7 @@ void Worker::RunOnce(Instant now) {
 
 unsigned Worker::Round(unsigned ready, Instant now) {
   unsigned still = 0;
+  LookAtTrace();
   if ((ready & kMailbox) != 0) TakeHandovers(now);
   if ((ready & kUdp) != 0 && ReceiveTurn(now)) {
     still |= kUdp;
@@ -87,6 +98,13 @@ unsigned Worker::Round(unsigned ready, Instant now) {
   sender_.Flush();
   WakeSiblings();
   return still;
+}
+
+void Worker::LookAtTrace() {
+  PacketTrace* wanted = trace_.is_on() ? &trace_ : nullptr;
+  if (wanted == tables_.trace) return;
+  tables_.trace = wanted;
+  tables_.drops.Observe(wanted);
 }
 
 bool Worker::ReceiveTurn(Instant now) {
@@ -198,9 +216,15 @@ void Worker::SendProbe(PeerIndex index, uint64_t token, uint32_t bytes) {
   sender_.Flush();
 }
 
-void Worker::SendControl(const Endpoint& to, std::span<const uint8_t> datagram) {
+void Worker::SendTry(PeerIndex index, uint64_t token, const Endpoint& to) {
+  WriteEcho(OMNI_INNER_TRY, token, sizeof(omni_inner_echo));
+  sender_.SendTry(index, echo_, {.remote = to}, now_);
+  sender_.Flush();
+}
+
+void Worker::SendControl(const UdpPath& path, std::span<const uint8_t> datagram) {
   echo_.assign(datagram.begin(), datagram.end());
-  const Train train{.path = {.remote = to},
+  const Train train{.path = path,
                     .data = echo_.data(),
                     .bytes = static_cast<uint32_t>(echo_.size()),
                     .segment_bytes = static_cast<uint32_t>(echo_.size()),
@@ -217,6 +241,12 @@ void Worker::OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) {
   echo_.assign(message.begin(), message.end());
   echo_[0] = OMNI_INNER_ECHO_REPLY;
   sender_.SendMessage(peer, echo_, now_);
+}
+
+void Worker::OnTry(PeerIndex peer, std::span<const uint8_t> message, const UdpPath& path) {
+  echo_.assign(message.begin(), message.end());
+  echo_[0] = OMNI_INNER_TRY_REPLY;
+  sender_.SendTry(peer, echo_, path, now_);
 }
 
 void Worker::OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) {
@@ -257,8 +287,12 @@ void Worker::OnControlChannel(std::span<const uint8_t> datagram, const ReceivedD
     case ControlOpener::Result::Kind::kEnded:
       return;
     case ControlOpener::Result::Kind::kUnknown:
-      return tables_.drops.Count(DropReason::rx_unknown_channel);
+      break;
   }
+  // Merged by GRO with one of another kind, it may have come past the worker that relays it.
+  const uint32_t owner = ChannelNumber(RelayedChannelId(datagram)) % tables_.workers;
+  if (owner != tables_.worker) return OnHandover(owner, datagram, origin);
+  tables_.drops.Count(DropReason::rx_unknown_channel);
 }
 
 void Worker::OnHandover(uint32_t worker, std::span<const uint8_t> datagram,

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/paths.h"
 #include "dataplane/core/aead.h"
 #include "dataplane/core/control_filter.h"
+#include "dataplane/core/forwarder.h"
 #include "dataplane/core/receiver.h"
 #include "dataplane/core/sender.h"
 #include "dataplane/core/tables.h"
@@ -53,6 +55,9 @@ class Worker final : public WorkerEvents {
   void Run();
   void Stop();  // from any thread
 
+  // From any thread: whether Run() sleeps while there is nothing to do.
+  void SetPolling(Polling polling);
+
   // Works off everything that is ready, without waiting.
   void RunOnce(Instant now);
 
@@ -60,15 +65,21 @@ class Worker final : public WorkerEvents {
   bool supports(Cipher cipher) const { return parts_.aead->Supports(cipher); }
   const DropCounters& drops() const { return tables_.drops; }
   const WorkerCounters& counters() const { return counters_; }
+  // What went through here from one node to another.
+  const RelayCounters& relayed() const { return forwarder_.counters(); }
+  // Of this worker's packets; off until the reader begins.
+  PacketTrace& trace() { return trace_; }
 
   // Orders: run on the worker's thread, by way of the mailbox.
   void SetRoutes(std::shared_ptr<const RouteTable> routes) { tables_.routes = std::move(routes); }
-  void SetMac1Key(std::span<const uint8_t, 32> key) { filter_.SetMac1Key(key); }
+  void SetControlKeys(const ControlKeys& keys) { filter_.SetKeys(keys); }
   void AddPeer(PeerIndex index, std::shared_ptr<PeerActivity> activity);
   void RemovePeer(PeerIndex index);
   void SetPath(PeerIndex index, const UdpPath& path);
   void AddChannel(std::shared_ptr<ReceiveChannel> channel);
   void RemoveChannel(ChannelId id);
+  void OpenRelay(ChannelId id, const RelayRoute& route) { forwarder_.Open(id, route); }
+  void CloseRelay(ChannelId id) { forwarder_.Close(id); }
   void SetSession(PeerIndex index, std::shared_ptr<const SendSession> session);
   void SendKeepalive(PeerIndex index);
   // As long as the peer is where `path` says: what was found of another way is of no use.
@@ -77,7 +88,9 @@ class Worker final : public WorkerEvents {
   void SendEcho(PeerIndex index, uint64_t token, uint32_t padding);
   // A probe that is `bytes` long as an inner packet; answered as an echo is.
   void SendProbe(PeerIndex index, uint64_t token, uint32_t bytes);
-  void SendControl(const Endpoint& to, std::span<const uint8_t> datagram);
+  // A try of another path; answered as an echo is.
+  void SendTry(PeerIndex index, uint64_t token, const Endpoint& to);
+  void SendControl(const UdpPath& path, std::span<const uint8_t> datagram);
 
  private:
   enum Source : uint8_t { kUdp = 1, kTun = 2, kMailbox = 4 };
@@ -92,6 +105,7 @@ class Worker final : public WorkerEvents {
   unsigned Round(unsigned ready, Instant now);
   bool ReceiveTurn(Instant now);
   bool SendTurn(Instant now);
+  void LookAtTrace();
   // Fills echo_.
   void WriteEcho(uint8_t type, uint64_t token, size_t bytes);
   void TakeHandovers(Instant now);
@@ -102,6 +116,7 @@ class Worker final : public WorkerEvents {
   void OnConfirmed(SessionHandle session) override { parts_.reports->Confirmed(session); }
   void OnRoamed(PeerIndex peer, SessionHandle session, const UdpPath& path) override;
   void OnEchoRequest(PeerIndex peer, std::span<const uint8_t> message) override;
+  void OnTry(PeerIndex peer, std::span<const uint8_t> message, const UdpPath& path) override;
   void OnEchoReply(PeerIndex peer, std::span<const uint8_t> message, Instant now) override;
   void OnTooBig(std::span<const uint8_t> packet, uint32_t mtu) override;
   void OnControl(std::span<const uint8_t> datagram, const UdpPath& path, Instant now) override;
@@ -112,8 +127,10 @@ class Worker final : public WorkerEvents {
   Parts parts_;
   WorkerTables tables_;
   WorkerCounters counters_;
+  PacketTrace trace_;
   Mailbox<Worker> mailbox_;
   Sender sender_;
+  Forwarder forwarder_;
   Receiver receiver_;
   ControlFilter filter_;
   std::vector<Worker*> siblings_;
@@ -124,6 +141,7 @@ class Worker final : public WorkerEvents {
   std::vector<uint8_t> icmp_;          // scratch for messages to the host, headroom in front
   Instant now_;
   std::atomic<bool> stop_ = false;
+  std::atomic<Polling> polling_ = Polling::kSleep;
 };
 
 }  // namespace omni

@@ -18,8 +18,11 @@ namespace omni {
 namespace {
 
 constexpr std::array kCommands = {
-    AddStatusCommand, AddPeersCommand,  AddSessionsCommand, AddDropsCommand,
-    AddPingCommand,   AddReloadCommand, AddVersionCommand,  AddCompletionCommand,
+    AddStatusCommand,     AddUpCommand,      AddDownCommand,     AddPeersCommand,
+    AddWaitCommand,       AddPingCommand,    AddNetCheckCommand, AddNucleusCommand,
+    AddSessionsCommand,   AddDropsCommand,   AddStatsCommand,    AddPathCommand,
+    AddTraceCommand,      AddClusterCommand, AddReloadCommand,   AddVersionCommand,
+    AddCompletionCommand,
 };
 
 constexpr char kFooter[] =

@@ -3,6 +3,7 @@
 #include "cli/app.h"
 
 #include <gmock/gmock.h>
+#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -16,7 +17,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "cli/fake_control.h"
+#include "cli/test_omnictl.h"
 
 namespace omni {
 namespace {
@@ -24,59 +25,17 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-struct Result {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class Omnictl : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "omnictl-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    socket_ = directory_ + "/controller.sock";
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
-  void StartController() {
-    auto listener = UnixListener::Open({.path = socket_});
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    auto server = UnixServer::Start(*std::move(listener), {}, {&control_});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-  }
-
-  Result Run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.end(), {"--socket", socket_});
-    return RunAsIs(std::move(arguments));
-  }
-  static Result RunAsIs(std::vector<std::string> arguments) {
-    std::ostringstream out;
-    std::ostringstream err;
-    const int code = RunOmnictl(std::move(arguments), out, err);
-    return {code, out.str(), err.str()};
-  }
-
-  std::string directory_;
-  std::string socket_;
-  FakeControl control_;
-  std::unique_ptr<UnixServer> server_;
-};
-
 TEST_F(Omnictl, StatusShowsNodeControllerAndDataplane) {
   StartController();
   const Result result = Run({"status"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.out,
             "Node:       robot-1\n"
+            "State:      up\n"
             "Node id:    000102030405060708090a0b0c0d0e0f\n"
             "Key:        omni1AAAA\n"
             "Addresses:  10.77.0.1/24, fd77::1/64\n"
+            "Beacons:    off\n"
             "Peers:      2 (1 up)\n"
             "\n"
             "Controller:       version 0.1.0, pid 41, up 3m 12s\n"
@@ -100,17 +59,14 @@ TEST_F(Omnictl, PeersListIsAnAlignedTableWithErrorsBelow) {
   StartController();
   const Result result = Run({"peers", "list"});
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_EQ(
-      result.out,
-      "PEER     STATE        ENDPOINT         CIPHER       HANDSHAKE       RTT   MTU  RECEIVED     "
-      "SENT  ALLOWED\n"
-      "robot-2  up           192.0.2.2:51900  aes-256-gcm  1m 15s ago  0.14 ms  1500     100 B  "
-      "1.5 KiB  10.77.0.2/32,fd77::2/128\n"
-      "robot-3  unreachable  -                -            -                 -     -       0 B     "
-      " "
-      "0 B  "
-      "10.77.0.3/32\n"
-      "robot-3: handshake timed out\n");
+  EXPECT_EQ(result.out,
+            "PEER     FROM    STATE        PATH       ENDPOINT         CIPHER       HANDSHAKE      "
+            " RTT      LOSS   MTU  RECEIVED     SENT  ALLOWED\n"
+            "robot-2  config  up           direct v4  192.0.2.2:51900  aes-256-gcm  1m 15s ago  "
+            "0.14 ms  3% of 32  1500     100 B  1.5 KiB  10.77.0.2/32,fd77::2/128\n"
+            "robot-3  config  unreachable  -          -                -            -              "
+            "   -         -     -       0 B      0 B  10.77.0.3/32\n"
+            "robot-3: handshake timed out\n");
 }
 
 TEST_F(Omnictl, PeersShowTellsEverything) {
@@ -125,12 +81,14 @@ TEST_F(Omnictl, PeersShowTellsEverything) {
             "Origin:          configuration file\n"
             "Allowed:         10.77.0.2/32, fd77::2/128\n"
             "Endpoint:        192.0.2.2:51900\n"
+            "Path:            direct v4\n"
             "Pair PSK:        no\n"
             "Keepalive:       off\n"
             "Cipher:          aes-256-gcm\n"
             "Last handshake:  1m 15s ago\n"
             "Handshakes:      4 (1 failed)\n"
             "RTT:             0.14 ms\n"
+            "Loss:            3% of 32 echoes\n"
             "Path MTU:        1500, 1440 inside (found)\n"
             "Received:        100 B in 2 packets\n"
             "Sent:            1.5 KiB in 3 packets\n");
@@ -187,6 +145,7 @@ TEST_F(Omnictl, EveryJsonDocumentParsesBackIntoItsMessage) {
   EXPECT_TRUE(parses({"peers", "remove", "robot-9"}, control::v1::RemovePeerResponse()));
   EXPECT_TRUE(parses({"drops"}, control::v1::GetDropsResponse()));
   EXPECT_TRUE(parses({"reload"}, control::v1::ReloadResponse()));
+  EXPECT_TRUE(parses({"netcheck"}, control::v1::CheckNetworkResponse()));
 }
 
 TEST_F(Omnictl, GlobalOptionsAreTakenBeforeTheCommandToo) {
@@ -322,6 +281,12 @@ TEST_F(Omnictl, HelpOnEveryLevelHasAnExample) {
                                              {"peers", "show"},
                                              {"peers", "add"},
                                              {"peers", "remove"},
+                                             {"peers", "watch"},
+                                             {"wait"},
+                                             {"wait", "online"},
+                                             {"wait", "peer"},
+                                             {"up"},
+                                             {"down"},
                                              {"sessions"},
                                              {"sessions", "list"},
                                              {"drops"},
@@ -343,7 +308,7 @@ TEST_F(Omnictl, HelpOnEveryLevelHasAnExample) {
 TEST_F(Omnictl, CompletionKnowsEveryLevel) {
   const Result bash = RunAsIs({"completion", "bash"});
   EXPECT_EQ(bash.code, 0);
-  EXPECT_THAT(bash.out, HasSubstr("'omnictl peers') words='list show add remove"));
+  EXPECT_THAT(bash.out, HasSubstr("'omnictl peers') words='list watch show add remove"));
   EXPECT_THAT(bash.out, HasSubstr("--psk-file"));
   EXPECT_THAT(RunAsIs({"completion", "zsh"}).out, StartsWith("#compdef omnictl\n"));
   EXPECT_THAT(RunAsIs({"completion", "fish"}).out, HasSubstr("__omnictl_path 'omnictl peers'"));
@@ -356,6 +321,93 @@ TEST_F(Omnictl, TheBashCompletionCompletes) {
                            "_omnictl\n"
                            "[ \"${COMPREPLY[*]}\" = show ]\n";
   EXPECT_EQ(std::system(("bash " + script).c_str()), 0);
+}
+
+TEST_F(Omnictl, ClusterNewPrintsWhatEachSideNeedsAndShowAgrees) {
+  const std::string file = directory_ + "/secret";
+  const Result made = Run({"cluster", "new", "--secret-file", file});
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("Cluster key:  omnic1"));
+  struct stat st {};
+  ASSERT_EQ(stat(file.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777U, 0600U);
+  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).out, made.out);
+  // An existing secret is left alone.
+  EXPECT_EQ(Run({"cluster", "new", "--secret-file", file}).code, 5);
+
+  const Result printed = Run({"cluster", "new", "--output", "json"});
+  EXPECT_EQ(printed.code, 0) << printed.err;
+  google::protobuf::Struct json;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(printed.out, &json).ok());
+  EXPECT_EQ(json.fields().at("secret").string_value().size(), 43U);
+  EXPECT_EQ(json.fields().at("cluster_id").string_value().size(), 32U);
+  EXPECT_THAT(json.fields().at("cluster_key").string_value(), StartsWith("omnic1"));
+}
+
+TEST_F(Omnictl, ClusterShowSaysWhyASecretCannotBeUsed) {
+  const std::string file = directory_ + "/secret";
+  EXPECT_EQ(Run({"cluster", "show", "--secret-file", file}).code, 2);
+  std::ofstream(file) << "short\n";
+  ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+  const Result result = Run({"cluster", "show", "--secret-file", file});
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.err, HasSubstr("a cluster secret has 16 to 4096 bytes, this one 5"));
+}
+
+TEST_F(Omnictl, NucleusStatusSaysHowThingsAreAndWhatIsNotUsed) {
+  StartController();
+  EXPECT_THAT(Run({"nucleus", "status"}).out, StartsWith("no Nucleus is configured"));
+  control_.nucleus.set_configured(true);
+  control_.nucleus.add_addresses("nucleus.example.org:51900");
+  control_.nucleus.set_state(control::v1::NUCLEUS_STATE_WAITING);
+  control_.nucleus.mutable_next_try_in()->set_seconds(7);
+  control_.nucleus.set_last_error("no answer");
+  auto& problem = *control_.nucleus.add_problems();
+  problem.set_node_id("000102030405060708090a0b0c0d0e0f");
+  problem.set_name("robot-9");
+  problem.set_problem("10.77.0.2/32 belongs to the peer \"robot-2\"");
+  control_.nucleus.set_address_source(control::v1::ADDRESS_SOURCE_NUCLEUS);
+  const Result result = Run({"nucleus", "status"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("not registered; next try in 7s"));
+  EXPECT_THAT(result.out, HasSubstr("no answer"));
+  EXPECT_THAT(result.out, HasSubstr("from the Nucleus"));
+  EXPECT_THAT(result.out, HasSubstr("belongs to the peer \"robot-2\""));
+  EXPECT_THAT(Run({"nucleus", "status", "--output", "json"}).out,
+              HasSubstr("\"state\": \"NUCLEUS_STATE_WAITING\""));
+  EXPECT_EQ(Run({"nucleus", "release"}).out, "released\n");
+}
+
+TEST_F(Omnictl, NetcheckSaysWhatTheNatDoes) {
+  StartController();
+  control_.network.add_families()->set_family("IPv4");
+  EXPECT_THAT(Run({"netcheck"}).out, HasSubstr("not configured: nobody can be asked"));
+  EXPECT_THAT(Run({"netcheck"}).out, HasSubstr("no address"));
+  EXPECT_THAT(Run({"netcheck"}).out, HasSubstr("not needed, or turned off"));
+  control_.network.mutable_port_mapping()->set_error("no default route");
+  EXPECT_THAT(Run({"netcheck"}).out, HasSubstr("none: no default route"));
+  control_.network.mutable_port_mapping()->set_protocol("UPnP");
+  control_.network.mutable_port_mapping()->set_outer("203.0.113.7:51900");
+  EXPECT_THAT(Run({"netcheck"}).out, HasSubstr("203.0.113.7:51900 by UPnP"));
+  control_.network.set_nucleus_configured(true);
+  control_.network.set_nucleus_state(control::v1::NUCLEUS_STATE_REGISTERED);
+  control_.network.mutable_nucleus_rtt()->set_nanos(12'000'000);
+  auto& v4 = *control_.network.mutable_families(0);
+  v4.add_local("10.0.0.2");
+  v4.set_mapped("203.0.113.7:40000");
+  v4.set_mapping(control::v1::MAPPING_ADDRESS_AND_PORT_DEPENDENT);
+  auto& v6 = *control_.network.add_families();
+  v6.set_family("IPv6");
+  v6.add_local("2001:db8::2");
+  v6.set_error("no answer from [2001:db8::1]:51900");
+  const Result result = Run({"netcheck"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  for (const char* part : {"registered", "12.0 ms", "203.0.113.7:40000", "hard: the port is mapped",
+                           "2001:db8::2", "no answer from [2001:db8::1]:51900"}) {
+    EXPECT_THAT(result.out, HasSubstr(part));
+  }
+  EXPECT_THAT(Run({"netcheck", "--output", "json"}).out,
+              HasSubstr("\"mapping\": \"MAPPING_ADDRESS_AND_PORT_DEPENDENT\""));
 }
 
 }  // namespace

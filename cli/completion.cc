@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <functional>
 #include <ostream>
 #include <string>
@@ -25,10 +26,13 @@ struct Node {
   std::vector<Word> words;  // what may follow
 };
 
+// A command's own option stands before a global one of the same name.
 void AddOptions(const CLI::App& app, std::vector<Word>& words) {
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) {
-      words.push_back({"--" + name, option->get_description()});
+      const bool known = std::any_of(words.begin(), words.end(),
+                                     [&](const Word& word) { return word.text == "--" + name; });
+      if (!known) words.push_back({"--" + name, option->get_description()});
     }
   }
 }

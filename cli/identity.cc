@@ -26,21 +26,6 @@ constexpr char kControllerUser[] = "omni";
   throw CLI::RuntimeError(1);
 }
 
-std::string JsonQuote(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
 void Print(const PeerKey& key, const std::string& directory, OutputFormat format) {
   switch (format) {
     case OutputFormat::kTable:

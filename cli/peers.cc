@@ -11,6 +11,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/peer_text.h"
 #include "cli/print.h"
 #include "common/encoding.h"
 #include "common/file.h"
@@ -18,21 +19,6 @@
 
 namespace omni {
 namespace {
-
-std::string StateName(api::PeerState state) {
-  switch (state) {
-    case api::PEER_STATE_IDLE:
-      return "idle";
-    case api::PEER_STATE_CONNECTING:
-      return "connecting";
-    case api::PEER_STATE_UP:
-      return "up";
-    case api::PEER_STATE_UNREACHABLE:
-      return "unreachable";
-    default:
-      return "unknown";
-  }
-}
 
 std::string PathMtuStateName(api::PathMtuState state) {
   switch (state) {
@@ -55,6 +41,26 @@ std::string OriginName(api::PeerOrigin origin) {
       return "configuration file";
     case api::PEER_ORIGIN_API:
       return "added at run time";
+    case api::PEER_ORIGIN_NUCLEUS:
+      return "Nucleus";
+    case api::PEER_ORIGIN_NODES:
+      return "other nodes, no Nucleus";
+    default:
+      return "unknown";
+  }
+}
+
+// The same in one word, for the table.
+std::string OriginWord(api::PeerOrigin origin) {
+  switch (origin) {
+    case api::PEER_ORIGIN_CONFIG:
+      return "config";
+    case api::PEER_ORIGIN_API:
+      return "api";
+    case api::PEER_ORIGIN_NUCLEUS:
+      return "nucleus";
+    case api::PEER_ORIGIN_NODES:
+      return "nodes";
     default:
       return "unknown";
   }
@@ -65,6 +71,12 @@ std::string LastHandshake(const api::Peer& peer) {
 }
 
 std::string Rtt(const api::Peer& peer) { return peer.has_rtt() ? HumanRtt(peer.rtt()) : ""; }
+
+// "3% of 32"
+std::string Loss(const api::Peer& peer) {
+  if (peer.loss_samples() == 0) return "";
+  return fmt::format("{:.0f}% of {}", peer.loss_percent(), peer.loss_samples());
+}
 
 // "1500, 1440 inside (found)"
 std::string PathMtu(const api::Peer& peer) {
@@ -84,7 +96,9 @@ void PrintPeer(const Context& context, const api::Peer& peer) {
        {"Key", peer.key()},
        {"Origin", OriginName(peer.origin())},
        {"Allowed", fmt::format("{}", fmt::join(peer.allowed(), ", "))},
-       {"Endpoint", peer.endpoint().empty() ? "unknown" : peer.endpoint()},
+       {"Endpoint", peer.endpoint().empty() ? "unknown" : PathTo(peer)},
+       {"Path", peer.path_kind()},
+       {"Relayed because", peer.path_reason()},
        {"Configured endpoint", peer.configured_endpoint()},
        {"Pair PSK", peer.has_psk() ? "yes" : "no"},
        {"Keepalive", peer.persistent_keepalive_s() == 0
@@ -94,6 +108,7 @@ void PrintPeer(const Context& context, const api::Peer& peer) {
        {"Last handshake", peer.has_last_handshake_age() ? LastHandshake(peer) : "never"},
        {"Handshakes", fmt::format("{} ({} failed)", peer.handshakes(), peer.handshake_failures())},
        {"RTT", Rtt(peer)},
+       {"Loss", Loss(peer).empty() ? "" : Loss(peer) + " echoes"},
        {"Path MTU", PathMtu(peer)},
        {"Received",
         fmt::format("{} in {} packets", HumanBytes(peer.rx_bytes()), peer.rx_packets())},
@@ -104,18 +119,21 @@ void List(const Context& context) {
   Client client(context);
   const auto response = client.Call(&Stub::ListPeers, api::ListPeersRequest());
   if (context.format == OutputFormat::kJson) return PrintJson(*context.out, response);
-  Table table({"PEER", "STATE", "ENDPOINT", "CIPHER", "HANDSHAKE", "RTT", "MTU", "RECEIVED", "SENT",
-               "ALLOWED"},
-              {"RTT", "MTU", "RECEIVED", "SENT"});
+  Table table({"PEER", "FROM", "STATE", "PATH", "ENDPOINT", "CIPHER", "HANDSHAKE", "RTT", "LOSS",
+               "MTU", "RECEIVED", "SENT", "ALLOWED"},
+              {"RTT", "LOSS", "MTU", "RECEIVED", "SENT"});
   for (const auto& peer : response.peers()) {
-    table.Add({peer.name(), StateName(peer.state()), peer.endpoint(), peer.cipher(),
-               LastHandshake(peer), Rtt(peer),
+    table.Add({peer.name(), OriginWord(peer.origin()), StateName(peer.state()), peer.path_kind(),
+               PathTo(peer), peer.cipher(), LastHandshake(peer), Rtt(peer), Loss(peer),
                peer.path_mtu() == 0 ? "" : fmt::format("{}", peer.path_mtu()),
                HumanBytes(peer.rx_bytes()), HumanBytes(peer.tx_bytes()),
                fmt::format("{}", fmt::join(peer.allowed(), ","))});
   }
   table.Print(*context.out);
   for (const auto& peer : response.peers()) {
+    if (peer.path() == api::PEER_PATH_RELAY) {
+      *context.out << fmt::format("{}: relayed: {}\n", peer.name(), peer.path_reason());
+    }
     if (!peer.last_error().empty()) {
       *context.out << fmt::format("{}: {}\n", peer.name(), peer.last_error());
     }
@@ -227,6 +245,7 @@ void AddPeersCommand(CLI::App& app, const Context& context) {
   auto* list = peers->add_subcommand("list", "All peers, with state and traffic");
   list->footer("Example:\n  omnictl peers list --output json");
   list->callback([&context] { List(context); });
+  AddPeersWatchCommand(*peers, context);
   AddShowCommand(*peers, context);
   AddAddCommand(*peers, context);
   AddRemoveCommand(*peers, context);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/print.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
 #include <array>
 #include <ostream>
+#include <set>
 #include <utility>
 
 namespace omni {
@@ -54,9 +56,13 @@ void PrintFields(std::ostream& out,
   }
 }
 
-std::string ToJson(const google::protobuf::Message& message) {
+namespace {
+
+enum class Layout { kLines, kOneLine };
+
+std::string JsonOf(const google::protobuf::Message& message, Layout layout) {
   google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
+  options.add_whitespace = layout == Layout::kLines;
   options.always_print_primitive_fields = true;
   options.preserve_proto_field_names = true;
   std::string json;
@@ -64,6 +70,16 @@ std::string ToJson(const google::protobuf::Message& message) {
   if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return "{}\n";
   if (json.empty() || json.back() != '\n') json += '\n';
   return json;
+}
+
+}  // namespace
+
+std::string ToJson(const google::protobuf::Message& message) {
+  return JsonOf(message, Layout::kLines);
+}
+
+std::string ToJsonLine(const google::protobuf::Message& message) {
+  return JsonOf(message, Layout::kOneLine);
 }
 
 void PrintJson(std::ostream& out, const google::protobuf::Message& message) {
@@ -96,6 +112,12 @@ std::string HumanRtt(const google::protobuf::Duration& rtt) {
   return fmt::format("{:.{}f} ms", ms, ms < 10 ? 2 : 1);
 }
 
+std::string HumanTime(int64_t seconds) {
+  // LIMIT: the year 9999: a clock that is wrong must not make the library throw.
+  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC",
+                     fmt::gmtime(std::clamp<int64_t>(seconds, 0, 253'402'300'799)));
+}
+
 google::protobuf::Duration ToProto(std::chrono::nanoseconds duration) {
   google::protobuf::Duration proto;
   proto.set_seconds(duration.count() / 1'000'000'000);
@@ -105,6 +127,13 @@ google::protobuf::Duration ToProto(std::chrono::nanoseconds duration) {
 
 std::chrono::nanoseconds FromProto(const google::protobuf::Duration& duration) {
   return std::chrono::seconds(duration.seconds()) + std::chrono::nanoseconds(duration.nanos());
+}
+
+std::string DescribeBeacons(const control::v1::Mesh& mesh) {
+  if (!mesh.beacons()) return "off";
+  std::set<std::string> nodes;
+  for (const auto& neighbour : mesh.neighbours()) nodes.insert(neighbour.node_id());
+  return fmt::format("on, {} neighbour{}", nodes.size(), nodes.size() == 1 ? "" : "s");
 }
 
 }  // namespace omni

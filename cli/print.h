@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "omni/control/v1/control.pb.h"
+
 namespace omni {
 
 // Columns two spaces apart, as wide as their widest cell. Columns named in `right` hold numbers and
@@ -35,12 +37,18 @@ void PrintFields(std::ostream& out, const std::vector<std::pair<std::string, std
 // The proto3 JSON mapping with original field names and default values.
 void PrintJson(std::ostream& out, const google::protobuf::Message& message);
 std::string ToJson(const google::protobuf::Message& message);
+// The same on one line.
+std::string ToJsonLine(const google::protobuf::Message& message);
 
 std::string HumanBytes(uint64_t bytes);                       // "1.2 MiB"
 std::string HumanAge(const google::protobuf::Duration& age);  // "3m 12s", "2d 4h"
 std::string HumanRtt(const google::protobuf::Duration& rtt);  // "0.14 ms"
+std::string HumanTime(int64_t seconds);                       // "2026-01-31 17:05:00 UTC"
 
 google::protobuf::Duration ToProto(std::chrono::nanoseconds duration);
 std::chrono::nanoseconds FromProto(const google::protobuf::Duration& duration);
+
+// "on, 3 neighbours", "off".
+std::string DescribeBeacons(const control::v1::Mesh& mesh);
 
 }  // namespace omni

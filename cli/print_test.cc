@@ -54,6 +54,12 @@ TEST(HumanAge, ShowsTheTwoLargestUnits) {
   EXPECT_EQ(HumanAge(ToProto(seconds(200000))), "2d 7h");
 }
 
+TEST(HumanTime, IsInUtcAndBounded) {
+  EXPECT_EQ(HumanTime(1'769'879'100), "2026-01-31 17:05:00 UTC");
+  EXPECT_EQ(HumanTime(std::numeric_limits<int64_t>::max()), "9999-12-31 23:59:59 UTC");
+  EXPECT_EQ(HumanTime(-1), "1970-01-01 00:00:00 UTC");
+}
+
 TEST(HumanRtt, KeepsTwoDecimalsWhileSmall) {
   EXPECT_EQ(HumanRtt(ToProto(std::chrono::microseconds(143))), "0.14 ms");
   EXPECT_EQ(HumanRtt(ToProto(milliseconds(1234))), "1234.0 ms");

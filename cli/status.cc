@@ -52,6 +52,15 @@ void PrintDataplane(std::ostream& out, const api::GetStatusResponse::Dataplane& 
   PrintFields(out, features);
 }
 
+// "for peers, 2 pairs now, 1.2 MiB in 345 packets so far"
+std::string DescribeRelay(const api::GetStatusResponse& status) {
+  if (!status.has_relay()) return "";
+  const auto& relay = status.relay();
+  return fmt::format("for peers, {} {} now, {} in {} packets so far", relay.pairs(),
+                     relay.pairs() == 1 ? "pair" : "pairs", HumanBytes(relay.bytes()),
+                     relay.packets());
+}
+
 void Run(const Context& context) {
   Client client(context);
   const auto status = client.Call(&Stub::GetStatus, api::GetStatusRequest());
@@ -59,9 +68,14 @@ void Run(const Context& context) {
   const auto& controller = status.controller();
   PrintFields(*context.out,
               {{"Node", status.name()},
+               {"State", status.state() == api::NODE_STATE_DOWN ? "down; omnictl up" : "up"},
                {"Node id", status.node_id()},
                {"Key", status.key()},
-               {"Addresses", fmt::format("{}", fmt::join(status.addresses(), ", "))},
+               {"Addresses", status.address_error().empty()
+                                 ? fmt::format("{}", fmt::join(status.addresses(), ", "))
+                                 : "none: " + status.address_error()},
+               {"Beacons", DescribeBeacons(status.mesh())},
+               {"Relay", DescribeRelay(status)},
                {"Peers", fmt::format("{} ({} up)", controller.peers(), controller.peers_up())}});
   *context.out << '\n';
   PrintFields(*context.out,

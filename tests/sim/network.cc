@@ -26,6 +26,11 @@ Node& Network::AddNode(NodeOptions options) {
   node->id.bytes[0] = number;
   node->endpoint = {.address = *IpAddress::Parse("192.0.2.0"), .port = 51900};
   node->endpoint.address.bytes[3] = number;
+  if (options.nat) {
+    node->nat = std::make_unique<Nat>(*options.nat, node->endpoint.address);
+    node->endpoint.address = *IpAddress::Parse("10.0.0.2");
+    node->endpoint.address.bytes[2] = number;  // no two sites have the same
+  }
   Key32 private_key;
   node->environment->Random({private_key.mutable_data(), private_key.size()});
   node->public_key = noise::PublicOf(private_key);
@@ -52,6 +57,26 @@ void Network::Introduce(Node& a, Node& b, const Key32* psk_of_a, const Key32* ps
   know(b, a, psk_of_b);
 }
 
+void Network::IntroduceByNucleus(Node& a, Node& b) {
+  static const Endpoint kNucleus = *Endpoint::Parse("198.51.100.1:51900");
+  const auto know = [](Node& node, Node& other) {
+    noise::PeerOptions options;
+    options.static_public = other.public_key;
+    OMNI_CHECK(node.engine->AddPeer(other.id, std::move(options)).ok());
+    node.engine->SetCandidates(other.id, {other.endpoint, SeenFrom(kNucleus, other)});
+  };
+  know(a, b);
+  know(b, a);
+}
+
+Endpoint Network::SeenFrom(const Endpoint& to, Node& node) {
+  return node.nat ? node.nat->Outward(node.endpoint, to) : node.endpoint;
+}
+
+void Network::PassCall(const Node& caller, const noise::Call& call) {
+  if (call_delay_) calls_.emplace(now_ + *call_delay_, PendingCall{caller.id, call.peer});
+}
+
 void Network::ChangePort(Node& node) {
   by_endpoint_.erase(node.endpoint);
   ++node.endpoint.port;
@@ -60,6 +85,10 @@ void Network::ChangePort(Node& node) {
 
 void Network::Initiate(Node& node, const Node& peer) {
   Apply(node, node.engine->Initiate(peer.id, now_));
+}
+
+void Network::Punch(Node& node, const Node& peer) {
+  Apply(node, node.engine->Punch(peer.id, now_));
 }
 
 void Network::Inject(Sent datagram, Duration delay) {
@@ -82,10 +111,11 @@ void Network::Transmit(Sent datagram) {
   in_flight_.emplace(now_ + Delay(), std::move(datagram));
 }
 
-void Network::Confirm(const Node& initiator, const noise::EstablishedSession& session) {
+void Network::Confirm(Node& initiator, const noise::EstablishedSession& session) {
   for (const auto& node : nodes_) {
     if (node->id == session.peer && FindSession(*node, session.session_id) != nullptr) {
-      node->engine->SetEndpoint(initiator.id, initiator.endpoint);
+      node->engine->SetEndpoint(initiator.id, SeenFrom(session.endpoint, initiator));
+      if (call_delay_) node->engine->OnConfirmed(initiator.id);
     }
   }
 }
@@ -96,8 +126,10 @@ void Network::Apply(Node& node, noise::Output output) {
     node.sessions.push_back(std::move(session));
   }
   for (auto& datagram : output.datagrams) {
-    Transmit({node.endpoint, datagram.to, std::move(datagram.bytes)});
+    const Endpoint from = SeenFrom(datagram.to, node);
+    Transmit({from, datagram.to, std::move(datagram.bytes)});
   }
+  for (const noise::Call& call : output.calls) PassCall(node, call);
   for (const auto& failure : output.failures) {
     node.failures.push_back(failure);
     if (failure.reason == noise::FailureReason::kTimeout &&
@@ -108,8 +140,18 @@ void Network::Apply(Node& node, noise::Output output) {
 }
 
 void Network::Deliver(const Sent& datagram) {
-  const auto it = by_endpoint_.find(datagram.to);
+  Endpoint to = datagram.to;
+  for (const auto& node : nodes_) {
+    if (!node->nat || node->nat->outer() != to.address) continue;
+    const auto inner = node->nat->Inward(datagram.from, to);
+    if (!inner) return;
+    to = *inner;
+    break;
+  }
+  const auto it = by_endpoint_.find(to);
   if (it == by_endpoint_.end()) return;
+  // A private address is one of another site, but for those who are in it.
+  if (it->second->nat && to == datagram.to) return;
   Node& node = *it->second;
   Apply(node, node.engine->OnDatagram(datagram.bytes, datagram.from, now_));
 }
@@ -119,6 +161,8 @@ void Network::RunUntil(Instant end) {
     std::optional<Instant> next;
     Node* due = nullptr;
     if (!in_flight_.empty()) next = in_flight_.begin()->first;
+    const bool call_is_next = !calls_.empty() && (!next || calls_.begin()->first < *next);
+    if (call_is_next) next = calls_.begin()->first;
     for (const auto& node : nodes_) {
       const auto deadline = node->engine->NextDeadline();
       if (deadline && (!next || *deadline < *next)) {
@@ -135,6 +179,11 @@ void Network::RunUntil(Instant end) {
     }
     if (due != nullptr) {
       Apply(*due, due->engine->OnTimer(now_));
+    } else if (call_is_next) {
+      const PendingCall call = calls_.extract(calls_.begin()).mapped();
+      for (const auto& node : nodes_) {
+        if (node->id == call.callee) Apply(*node, node->engine->Punch(call.caller, now_));
+      }
     } else {
       const Sent datagram = std::move(in_flight_.extract(in_flight_.begin()).mapped());
       Deliver(datagram);

@@ -17,6 +17,7 @@
 #include "controller/noise/engine.h"
 #include "controller/noise/fake_environment.h"
 #include "controller/noise/ik_psk2.h"
+#include "tests/sim/nat.h"
 
 namespace omni::sim {
 
@@ -44,6 +45,7 @@ struct Node {
   noise::PublicKey public_key{};
   std::unique_ptr<noise::FakeEnvironment> environment;
   std::unique_ptr<noise::HandshakeEngine> engine;
+  std::unique_ptr<Nat> nat;  // null: `endpoint` is on the internet
   std::vector<noise::EstablishedSession> sessions;
   std::vector<noise::Failure> failures;
 };
@@ -51,6 +53,7 @@ struct Node {
 struct NodeOptions {
   int workers = 1;
   Key32 cluster_psk;
+  std::optional<NatKind> nat = std::nullopt;
 };
 
 // What happens to a handshake that was given up: as a controller with traffic does, or nothing.
@@ -64,12 +67,19 @@ class Network {
   // Each learns the other's keys and endpoint.
   void Introduce(Node& a, Node& b, const Key32* psk_of_a = nullptr,
                  const Key32* psk_of_b = nullptr);
+  // Each learns from a Nucleus the other's keys, and as candidates its own address and the one
+  // where the Nucleus sees it.
+  void IntroduceByNucleus(Node& a, Node& b);
+  // Whether the Nucleus passes calls on (noise::Call), `delay` later.
+  void SetCalls(std::optional<Duration> delay) { call_delay_ = delay; }
   // The node sends and receives at another port from now on, as behind a NAT that was restarted.
   void ChangePort(Node& node);
   void SetFaults(Faults faults) { faults_ = faults; }
   void SetOnTimeout(OnTimeout on_timeout) { on_timeout_ = on_timeout; }
 
   void Initiate(Node& node, const Node& peer);
+  // As if the peer had called the node.
+  void Punch(Node& node, const Node& peer);
   // A datagram as if it had been sent from `from`; not subject to faults.
   void Inject(Sent datagram, Duration delay);
   // Lets time pass until nothing is left to do before `end`.
@@ -83,9 +93,12 @@ class Network {
  private:
   void Apply(Node& node, noise::Output output);
   // The initiator's first packet on a new session, which shows the responder where it is.
-  void Confirm(const Node& initiator, const noise::EstablishedSession& session);
+  void Confirm(Node& initiator, const noise::EstablishedSession& session);
   void Transmit(Sent datagram);
   void Deliver(const Sent& datagram);
+  void PassCall(const Node& caller, const noise::Call& call);
+  // The node's address as `to` sees it.
+  static Endpoint SeenFrom(const Endpoint& to, Node& node);
   bool Chance(int percent) { return static_cast<int>(random_() % 100) < percent; }
   Duration Delay();
 
@@ -97,6 +110,12 @@ class Network {
   std::map<Endpoint, Node*> by_endpoint_;
   std::multimap<Instant, Sent> in_flight_;
   std::vector<Sent> sent_;
+  std::optional<Duration> call_delay_;
+  struct PendingCall {
+    NodeId caller;
+    NodeId callee;
+  };
+  std::multimap<Instant, PendingCall> calls_;
 };
 
 // The session of `node` with that id, or null.

@@ -8,15 +8,16 @@ from .shell import run
 
 CONTROLLER_USER = "omni"
 DATAPLANE_USER = "omni-dataplane"
+NUCLEUS_USER = "omni-nucleus"
 PORT = 51900
 
 
-def write_private(path, text):
-    """A file of mode 0600 that belongs to the controller."""
+def write_private(path, text, owner=CONTROLLER_USER):
+    """A file of mode 0600 that belongs to the controller, or to `owner`."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    shutil.chown(path, CONTROLLER_USER, CONTROLLER_USER)
+    shutil.chown(path, owner, owner)
 
 
 def make_directories(node):
@@ -52,12 +53,14 @@ def _section(name, values):
     return "\n".join(lines) + "\n"
 
 
-def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477"):
+def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477", nucleus=None,
+                    beacons=None):
     """`peers`: dicts with the keys of the configuration's [[peers]] tables."""
     parts = [
         _section("node", {
             "name": node.name, "identity_dir": f"{node.directory}/identity",
             "cluster_secret_file": f"{node.directory}/secret",
+            "accepted_secret_file": node.accepted_secret_file,
             "addresses": [f"{node.vip4}/24", f"{node.vip6}/64"],
             "state_dir": f"{node.directory}/state", "mtu": node.mtu}),
         _section("dataplane", {"socket": node.dataplane_socket}),
@@ -66,8 +69,20 @@ def controller_toml(node, peers, session=None, metrics="127.0.0.1:9477"):
     ]
     if session:
         parts.append(_section("session", session))
+    if nucleus:
+        parts.append(_section("nucleus", nucleus))
+    if beacons:
+        parts.append(_section("discovery", {"beacons": beacons}))
     parts += [_section("[[peers]]", peer) for peer in peers]
     return "\n".join(parts)
+
+
+def nucleus_toml(directory, cluster_key, accepted_key=None):
+    return "\n".join([
+        _section("nucleus", {"state_dir": f"{directory}/state",
+                             "listen": [f"0.0.0.0:{PORT}", f"[::]:{PORT}"]}),
+        _section("[[clusters]]", {"name": "lab", "key": cluster_key, "accepted_key": accepted_key,
+                                  "pools": ["10.77.0.0/24", "fd77::/64"]})])
 
 
 def peer_entry(node, key, family, keepalive=None):

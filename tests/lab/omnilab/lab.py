@@ -5,6 +5,7 @@ State lives in /run/omni-lab/NAME: lab.json (the plan, written before anything i
 `down` works after any failure) and one directory a node. Making that directory is the lock that
 keeps two labs of one name apart.
 """
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from . import config, process, shell, topology as topologies
 from .errors import LabError
 from .node import Node
+from .nucleus import NucleusMachine
 from .waiting import wait_for
 
 ROOT = "/run/omni-lab"
@@ -37,6 +39,8 @@ class Options:
     keepalive: int = None      # of every peer
     supervised: bool = True    # restart dataplanes that end
     secrets: dict = field(default_factory=dict)  # node name -> cluster secret other than the lab's
+    nucleus: bool = False      # the first machine is a Nucleus; the others know nothing but it
+    beacons: bool = False      # nodes find each other by beacons, and know no peer before
     start: bool = True         # start the daemons and wait until they are ready
     path: str = None           # of each dataplane: auto, socket, afxdp; None: its own choice
     xdp: str = None            # likewise: auto, off, native, generic
@@ -52,7 +56,7 @@ def _check(options):
         raise LabError(f"lab name \"{options.name}\": must be 1-24 of [a-z0-9]")
     if options.underlay not in ("v4", "v6"):
         raise LabError(f"underlay \"{options.underlay}\": must be v4 or v6")
-    for program in PROGRAMS:
+    for program in PROGRAMS + ("omni-nucleus",) * options.nucleus:
         if not os.access(f"{options.build}/bin/{program}", os.X_OK):
             preset = os.path.basename(options.build)
             raise LabError(f"{options.build}/bin/{program}: missing; build it: "
@@ -60,13 +64,18 @@ def _check(options):
 
 
 class Lab:
-    def __init__(self, name, topology, build):
+    def __init__(self, name, topology, build, with_nucleus=False):
         self.name = name
         self.directory = f"{ROOT}/{name}"
         self.topology = topology
         self.build = build
         self.nodes = [Node(plan, f"{self.directory}/{plan.name}", build)
                       for plan in topology.nodes]
+        self.nucleus = None
+        if with_nucleus:
+            first = topology.nodes[0]
+            self.nucleus = NucleusMachine(first, f"{self.directory}/{first.name}", build)
+            del self.nodes[0]
         self.keys = {}  # node name -> public key
 
     @staticmethod
@@ -76,7 +85,7 @@ class Lab:
         options.build = os.path.join(REPOSITORY, options.build)
         _check(options)
         topology = topologies.plan(options.topology, options.name, options.arguments)
-        lab = Lab(options.name, topology, options.build)
+        lab = Lab(options.name, topology, options.build, options.nucleus)
         os.makedirs(ROOT, mode=0o755, exist_ok=True)
         try:
             os.mkdir(lab.directory, 0o755)
@@ -85,7 +94,8 @@ class Lab:
                            f"tests/lab/lab down {lab.name}") from None
         try:
             with open(f"{lab.directory}/lab.json", "w", encoding="utf-8") as file:
-                json.dump({"build": options.build, "topology": topology.to_json()}, file)
+                json.dump({"build": options.build, "topology": topology.to_json(),
+                           "nucleus": options.nucleus}, file)
             topologies.build(topology, lab.wire(options.wire) if options.wire is not None else None)
             lab.configure(options)
             if options.start:
@@ -103,7 +113,8 @@ class Lab:
                 state = json.load(file)
         except (FileNotFoundError, ValueError):
             raise LabError(f"lab {name}: is not up") from None
-        return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"])
+        return Lab(name, topologies.Topology.from_json(state["topology"]), state["build"],
+                   state.get("nucleus", False))
 
     def wire(self, faults):
         """What makes the cable of a pair."""
@@ -138,28 +149,46 @@ class Lab:
             config.write_private(f"{node.directory}/secret",
                                  options.secrets.get(node.name, secret) + "\n")
             self.keys[node.name] = config.make_identity(node, f"{self.build}/bin/omnictl")
+        if self.nucleus:
+            self.nucleus.log_level = options.log_level
+            self.nucleus.configure(secret)
         for node in self.nodes:
             self.write_config(node, options)
 
-    def write_config(self, node, options, peers=None):
-        """`peers`: nodes; all others by default."""
-        peers = [other for other in self.nodes if other is not node] if peers is None else peers
+    def write_config(self, node, options, peers=None, nucleus=None):
+        """`peers`: nodes; all others by default, and none where there is a Nucleus. `nucleus`: what
+        stands in that section, besides the address."""
+        if peers is None:
+            peers = [] if self.nucleus or options.beacons else [other for other in self.nodes if other is not node]
+        section = None
+        # Stories of a Nucleus are about the Nucleus: its nodes are all on one link.
+        beacons = "on" if options.beacons else "off" if self.nucleus else None
+        if self.nucleus:
+            family = options.underlay if node.underlay[options.underlay] else "v6"
+            address = config.endpoint(self.nucleus.underlay[family])
+            section = {"addresses": [address], **(nucleus or {})}
         entries = [config.peer_entry(p, self.keys[p.name], options.underlay, options.keepalive)
                    for p in peers]
         config.write_private(node.config_file,
-                             config.controller_toml(node, entries, options.session))
+                             config.controller_toml(node, entries, options.session, nucleus=section,
+                                                    beacons=beacons))
 
     def start(self, options):
+        self.start_all(options.supervised)
+
+    def start_all(self, supervised=True):
+        if self.nucleus:
+            self.nucleus.start()
         for node in self.nodes:
-            node.start_dataplane(options.supervised)
+            node.start_dataplane(supervised)
             node.start_controller()
         for node in self.nodes:
             node.wait_ready()
 
     def down(self):
         """Ends the daemons and whatever else runs in the namespaces; removes all that was made."""
-        for node in self.nodes:
-            node.stop_all()
+        for machine in self.nodes + ([self.nucleus] if self.nucleus else []):
+            machine.stop_all()
         existing = shell.namespaces()
         for namespace in self.topology.namespaces:
             if namespace in existing:
@@ -183,6 +212,9 @@ class Lab:
 
 
 def list_labs():
-    """All labs that stand, also half-made ones."""
-    names = sorted(os.listdir(ROOT)) if os.path.isdir(ROOT) else []
-    return [Lab.load(name) for name in names if os.path.exists(f"{ROOT}/{name}/lab.json")]
+    """All labs that stand, also half-made ones. Others may come and go while we look."""
+    labs = []
+    for name in sorted(os.listdir(ROOT)) if os.path.isdir(ROOT) else []:
+        with contextlib.suppress(LabError):
+            labs.append(Lab.load(name))
+    return labs

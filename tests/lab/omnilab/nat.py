@@ -14,7 +14,9 @@ The words of RFC 4787 and RFC 5780 in those of RFC 3489, by which people know th
     address-restricted  independent   address-dependent
     port-restricted     independent   address and port-dependent
     symmetric           dependent     address and port-dependent
-    udp-blocked         independent   no UDP but with 198.51.100.1, where a Nucleus can run
+    symmetric-block     dependent     address and port-dependent; of a block of 256 ports (RFC 7422)
+    udp-blocked         independent   no UDP but with 198.51.100.1 and .11, where a Nucleus can run:
+                                      .11 is the first machine, when that has no NAT
     ipv6-only           -             -                     a public IPv6 address, no IPv4
 
 "cgnat+KIND" has a second, port-restricted NAT above the first. "same" puts a node beside the one
@@ -27,9 +29,10 @@ from .config import PORT
 from .errors import LabError
 from .shell import inside, ip_batch, run
 
-KINDS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric", "udp-blocked",
-         "ipv6-only")
+KINDS = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric",
+         "symmetric-block", "udp-blocked", "ipv6-only")
 INTERNET = ("198.51.100.1", "198.51.100.2")
+FIRST_SITE = "198.51.100.11"
 INTERNET6 = ("2001:db8:f::1", "2001:db8:f::2")
 MAX_NODES = 100
 
@@ -151,14 +154,30 @@ def _load_rules(namespace, text):
     run(*inside(namespace, ["nft", "-f", "-"]), stdin=text)
 
 
+def bypass(topology):
+    """Lets the networks behind NATs (but not behind two) reach each other without, over the same cables
+    and routers: the underlay of a tunnel between them, to be measured."""
+    prefix = topology.switch.removesuffix("-internet")
+    sites = list(_sites([Access(**node.access) for node in topology.nodes]))
+    for access in sites:
+        router = f"{prefix}-r{access.site}"
+        ip_batch([f"route replace 10.0.{other.site}.0/24 via {other.outer}" for other in sites
+                  if other is not access and not other.cgnat], router)
+        _load_rules(router, "insert rule ip nat forward iifname wan ip saddr 10.0.0.0/16 accept\n"
+                            "insert rule ip nat postrouting ip daddr 10.0.0.0/16 return\n")
+
+
 def rules(kind):
     """The ruleset of a NAT router. The cones of RFC 3489 open the one port that the product uses to
     whoever used it last from inside, which is what an endpoint-independent mapping comes to."""
-    masquerade = "masquerade fully-random" if kind == "symmetric" else "masquerade"
+    masquerade = {"symmetric": "masquerade fully-random",
+                  "symmetric-block": "meta l4proto udp masquerade to :40000-40255 fully-random",
+                  }.get(kind, "masquerade")
     cone = kind in ("full-cone", "address-restricted")
     admitted = {"full-cone": "ct status dnat accept",
                 "address-restricted": "ct status dnat ip saddr @contacted accept"}.get(kind, "")
-    refused = f"meta l4proto udp ip daddr != {INTERNET[0]} drop" if kind == "udp-blocked" else ""
+    refused = f"iifname br0 meta l4proto udp ip daddr != {{ {INTERNET[0]}, {FIRST_SITE} }} drop" \
+        if kind == "udp-blocked" else ""
     learn = f"""
     iifname br0 oifname wan udp sport {PORT} update @owner {{ udp sport : ip saddr }}
     iifname br0 oifname wan update @contacted {{ ip daddr timeout 120s }}""" if cone else ""
@@ -170,7 +189,7 @@ table ip nat {{
   chain forward {{
     type filter hook forward priority filter; policy drop;{learn}
     {refused}
-    iifname br0 oifname wan accept
+    iifname br0 oifname {{ wan, br0 }} accept  # br0: neighbours, where bridged packets come by here
     ct state established,related accept
     {admitted}
   }}

@@ -34,6 +34,7 @@ class Node:
         self.control_socket = f"{directory}/run/controller.sock"
         self.dataplane_socket = f"{directory}/run/dataplane.sock"
         self.config_file = f"{directory}/controller.toml"
+        self.accepted_secret_file = None  # of one more cluster secret
         self.workers = 0
         self.mtu = None
         self.log_level = "info"

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration, in short: runs through, writes what it promises, leaves nothing behind.
 
-    n1 eth0 ---- eth0 n2
+    n2 eth0 --- NAT ---+
+                       +--- internet --- n1: omni-nucleus
+    n3 eth0 --- NAT ---+
 """
 import json
 import os
@@ -29,11 +31,13 @@ def runs_through(scratch):
     try:
         with open(results, encoding="utf-8") as file:
             result = json.load(file)
-        check_equal(set(result), {"nodes", "path", "cipher", "tunnel", "underlay"}, "keys")
+        check_equal(set(result), {"nodes", "way", "endpoint", "first_echo_ms", "added_ms_p50", "path",
+                                   "cipher", "tunnel", "underlay"}, "keys")
+        check_equal(result["way"], "direct v4", "the way that was found")
         for part in ("tunnel", "underlay"):
             check_equal(set(result[part]), KEYS, f"keys of {part}")
             check(all(isinstance(v, (int, float)) for v in result[part].values()), f"{result}")
-        check_equal([set(node) for node in result["nodes"]], [{"name", "vip", "namespace"}] * 2,
+        check_equal([set(node) for node in result["nodes"]], [{"name", "vip", "namespace", "nat"}] * 2,
                     "keys of nodes")
         for node in result["nodes"]:
             check(node["namespace"] in shell.namespaces(), f"{node} stands")

@@ -8,7 +8,7 @@ where they came from. Each is counted under its reason, nobody answers, and the 
 import os
 import socket
 
-from story import (check, check_equal, connect, ping, run, scenario, session_ids, wait_for,
+from story import (by_the_kernel, check, check_equal, connect, ping, run, scenario, session_ids, wait_for,
                    wait_for_drops)
 from omnilab.sockets import Capture, Forger, parse_udp, socket_in
 
@@ -17,12 +17,13 @@ DATA, INITIATION, RESPONSE = 4, 5, 6
 
 
 def record(n1, n2, kind, how, towards=None):
-    """A datagram of a kind on n2's cable, while `how()` makes it happen."""
+    """A datagram of a kind on the cable, while `how()` makes it happen. Seen at n1: what XDP opens at
+    n2 is no datagram any more where a capture could see it."""
     def wanted(packet):
         datagram = parse_udp(packet)
         return (datagram is not None and datagram.payload[:1] == bytes([kind])
                 and (towards is None or datagram.target == towards))
-    with Capture(n2) as wire:
+    with by_the_kernel(n1), Capture(n1) as wire:
         how()
         return parse_udp(wire.until(wanted, what=f"a datagram of type {kind}"))
 

@@ -18,11 +18,12 @@ import traceback
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
-from omnilab import Lab, LabError, Options, process, wait_for  # noqa: E402
+from omnilab import Lab, LabError, Options, process, shell, wait_for  # noqa: E402
 
 SKIPPED = 77
 _build = "build/release"
 _path = None       # of every dataplane that a scenario gives none
+_xdp = None        # likewise
 _in_kernel = None  # None: as the scenario says
 
 
@@ -36,7 +37,7 @@ def scenario(**options):
 
 def run(*scenarios):
     """Runs scenarios in order and ends the program: 0 when all held, 77 when they cannot run here."""
-    global _build, _in_kernel, _path
+    global _build, _in_kernel, _path, _xdp
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=_build, help="where the programs were built")
@@ -44,10 +45,12 @@ def run(*scenarios):
                         help="the in-kernel path of all dataplanes")
     parser.add_argument("--path", choices=("socket", "afxdp"),
                         help="of every dataplane that a scenario gives none")
+    parser.add_argument("--xdp", choices=("off", "native", "generic"),
+                        help="of every dataplane that a scenario gives none")
     parser.add_argument("--only", help="one scenario, by name")
     arguments = parser.parse_args()
     _build = arguments.build
-    _in_kernel, _path = arguments.in_kernel, arguments.path
+    _in_kernel, _path, _xdp = arguments.in_kernel, arguments.path, arguments.xdp
     if os.geteuid() != 0:
         print("skipped: network namespaces need root")
         sys.exit(SKIPPED)
@@ -63,6 +66,11 @@ def build_directory():
     return os.path.abspath(_build)
 
 
+def xdp_is_native():
+    """Whether this run is one with native XDP on every interface."""
+    return _xdp == "native"
+
+
 def _lab_name(function):
     """A name of its own for each run, so that stories run side by side."""
     return (re.sub(r"[^a-z0-9]", "", function.__name__.lower())[:10] + f"{os.getpid():x}")[:24]
@@ -71,7 +79,7 @@ def _lab_name(function):
 def _holds(function):
     print(f"--- {function.__name__.replace('_', ' ')}", flush=True)
     try:
-        options = {"path": _path, **function.options}
+        options = {"path": _path, "xdp": _xdp, **function.options}
         if _in_kernel is not None:
             options["in_kernel"] = _in_kernel
         with Lab.up(Options(name=_lab_name(function), build=_build, **options)) as lab:
@@ -87,6 +95,8 @@ def _holds(function):
 
 
 def _print_logs(lab):
+    if lab.nucleus:
+        print(f"nucleus: {process.tail(f'{lab.nucleus.directory}/nucleus.log', 25)}", flush=True)
     for node in lab.nodes[:4]:
         for daemon in ("dataplane", "controller"):
             print(f"{node.name} {daemon}:"
@@ -122,6 +132,30 @@ def connect(first, second):
     second.wait_up(first)
 
 
+def nucleus_status(node):
+    """What the node says of its Nucleus."""
+    return node.omnictl_json("nucleus", "status")
+
+
+def stop_nucleus(lab, nodes):
+    """It ends, and the nodes know."""
+    lab.nucleus.stop("nucleus")
+    for node in nodes:
+        wait_for(lambda n=node: nucleus_status(n)["state"] != "NUCLEUS_STATE_REGISTERED", 60,
+                 f"{node.name} notices")
+
+
+def wait_knows(node, *names, timeout=30):
+    """Until a node has these peers."""
+    wait_for(lambda: set(names) <= set(node.peers()), timeout, f"{node.name} knows {names}")
+
+
+def wait_all_know(lab, timeout=30):
+    """Until every node has all others as peers."""
+    for node in lab.nodes:
+        wait_knows(node, *(other.name for other in lab.nodes if other is not node), timeout=timeout)
+
+
 def session_ids(node, peer=None):
     return {s["session_id"] for s in node.sessions() if peer is None or s["peer"] == peer.name}
 
@@ -147,6 +181,23 @@ def steady_ping(node, address, interval=0.02):
         pinger.wait()
 
 
+@contextlib.contextmanager
+def by_the_kernel(node):
+    """A node whose session data goes by AF_XDP takes the kernel's sockets for so long: captures and
+    firewall rules see nothing of the other."""
+    def go(path, *options):
+        node.omnictl("path", *options)
+        wait_for(lambda: node.status()["dataplane"]["path"] == path, 20, f"{node.name}: path {path}")
+    if node.status()["dataplane"]["path"] != "afxdp":
+        yield
+        return
+    go("socket", "set", "--path", "socket")
+    try:
+        yield
+    finally:
+        go("afxdp", "reset")
+
+
 class SteadyPing:
     REPLY = re.compile(r"\[([\d.]+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 
@@ -163,8 +214,10 @@ class SteadyPing:
         wait_for(lambda: len(self.replies()) >= before + count, timeout,
                  f"{count} more answers of a running ping")
 
-    def longest_gap(self):
+    def longest_gap(self, begin=0):
+        """Since that time: the longest time between two answers."""
         times = [when for _, when in self.replies()]
+        times = [when for i, when in enumerate(times) if i + 1 == len(times) or times[i + 1] > begin]
         return max(b - a for a, b in zip(times, times[1:]))
 
     def lost(self):
@@ -185,6 +238,22 @@ def metric(node, name):
     text = node.run("/usr/bin/python3", "-c", "import urllib.request as u; print(u.urlopen("
                     "'http://127.0.0.1:9477/metrics', timeout=5).read().decode())").stdout
     return sum(float(v) for v in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.M))
+
+
+def let_xdp_send(lab, gro="on"):
+    """Has the switch take frames that XDP sends: the other end of a veth does with GRO alone."""
+    topology = lab.topology
+    port = "n" if topology.kind == "nat" else "p"
+    for node in topology.nodes:
+        if not node.access or node.access["kind"] == "none":
+            shell.run(*shell.inside(topology.switch,
+                                    ["ethtool", "-K", f"{port}{node.number}", "gro", gro]))
+
+
+def lost_by_devices(lab):
+    """Packets that the kernel dropped at full queues of devices, as on a machine that is too busy."""
+    return sum(device["stats64"][way]["dropped"] for node in lab.nodes for way in ("rx", "tx")
+               for device in json.loads(node.run("ip", "-s", "-j", "link", "show").stdout))
 
 
 def where_lost(lab):

@@ -4,7 +4,7 @@
     n1 omni0 ping -Q ..  eth0 ---- eth0  omni0 n2
                           |  nftables may mark congestion here
 """
-from story import check, check_equal, connect, ping, run, scenario, wait_for_drops
+from story import by_the_kernel, check, check_equal, connect, ping, run, scenario, wait_for_drops
 from omnilab.sockets import Capture, parse_udp
 
 EF, NOT_ECT, ECT0, CE = 0xb8, 0, 2, 3
@@ -12,7 +12,7 @@ EF, NOT_ECT, ECT0, CE = 0xb8, 0, 2, 3
 
 def outer_tos(n1, n2, tos):
     """TOS of the datagram that carries a ping with the given TOS."""
-    with Capture(n2) as wire:
+    with by_the_kernel(n2), Capture(n2) as wire:
         ping(n1, n2.vip4, "-Q", str(tos), "-s", "500")
         return wire_data(wire, n1).tos
 
@@ -46,14 +46,16 @@ def congestion_on_the_way_reaches_the_inside(lab):
     n1, n2 = lab.nodes
     connect(n1, n2)
     mark_congestion(n1)
-    with Capture(n2, "omni0") as inner:
-        ping(n1, n2.vip4, "-Q", str(EF | ECT0), "-s", "600")
-        packet = inner.until(lambda p: p[0] >> 4 == 4 and p[9] == 1 and p[20] == 8, what="the ping")
-    check_equal(packet[1], EF | CE, "inner TOS after congestion")
-    before = n2.drops()["rx_ecn"]
-    n1.run("ping", "-n", "-c", "3", "-i", "0.01", "-W", "0.1", "-s", "600", n2.vip4, check=False)
-    wait_for_drops(n2, "rx_ecn", before + 3)
-    n1.run("nft", "delete table inet congestion")
+    with by_the_kernel(n1):
+        with Capture(n2, "omni0") as inner:
+            ping(n1, n2.vip4, "-Q", str(EF | ECT0), "-s", "600")
+            packet = inner.until(lambda p: p[0] >> 4 == 4 and p[9] == 1 and p[20] == 8,
+                                 what="the ping")
+        check_equal(packet[1], EF | CE, "inner TOS after congestion")
+        before = n2.drops()["rx_ecn"]
+        n1.run("ping", "-n", "-c", "3", "-i", "0.01", "-W", "0.1", "-s", "600", n2.vip4, check=False)
+        wait_for_drops(n2, "rx_ecn", before + 3)
+        n1.run("nft", "delete table inet congestion")
     ping(n1, n2.vip4, count=3)
     check(n2.drops()["rx_ecn"] >= before + 3, "counted")
 

@@ -2,7 +2,7 @@
 """Includes follow the direction of dependencies.
 
     cli ────────────┐
-    controller ─────┼──► proto
+    controller ─────┼──► proto          controller, nucleus ──► signal ──► proto, common
     dataplane ──────┘     dataplane: main ─► setup ─► io ─► core ─► common, bpf/abi.h
 
 The build enforces most of it: a header of a library that is not linked is not found. This check
@@ -18,10 +18,12 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 # folder -> beginnings of includes that are forbidden there
 FORBIDDEN = {
-    "common/": ("dataplane/", "controller/", "cli/", "bpf/", "omni/"),
-    "controller/": ("dataplane/", "bpf/", "cli/", "tests/"),
-    "cli/": ("dataplane/", "controller/", "bpf/", "tests/"),
-    "dataplane/": ("controller/", "cli/", "omni/control/", "tests/"),
+    "common/": ("dataplane/", "controller/", "cli/", "signal/", "nucleus/", "bpf/", "omni/"),
+    "signal/": ("dataplane/", "controller/", "cli/", "nucleus/", "bpf/", "omni/control/", "omni/dataplane/", "tests/"),
+    "nucleus/": ("dataplane/", "controller/", "cli/", "bpf/", "omni/control/", "omni/dataplane/", "tests/"),
+    "controller/": ("dataplane/", "bpf/", "cli/", "nucleus/", "tests/"),
+    "cli/": ("dataplane/", "controller/", "signal/", "nucleus/", "bpf/", "tests/"),
+    "dataplane/": ("controller/", "cli/", "signal/", "nucleus/", "omni/control/", "omni/signal/", "tests/"),
     "dataplane/core/": (
         "dataplane/io/", "dataplane/setup/", "dataplane/worker/", "dataplane/hub/", "dataplane/api/", "omni/",
         "common/log.h", "common/file.h", "common/privileges.h", "common/rpc/", "grpc", "spdlog",

@@ -6,7 +6,7 @@ them, and they would double the time.
 
 A file that passed is remembered by a hash over all that can change the outcome (its text, that of
 every header of ours it includes, the compiler's flags, .clang-tidy, clang-tidy's version), so that a
-repeated run costs nothing.
+repeated run costs nothing, in another checkout either: $XDG_CACHE_HOME/omni-tidy, an empty file each.
 """
 import concurrent.futures
 import hashlib
@@ -31,12 +31,13 @@ def included(path, seen):
     for name in INCLUDE.findall(read(path) or ""):
         # Generated from a contract: the contract stands for it.
         name = re.sub(r"^(omni/.*?)(\.grpc)?\.pb\.h$", r"proto/\1.proto", name)
+        name = re.sub(r"^generated/bpf/(.*)\.skel\.h$", r"bpf/\1.bpf.c", name)
         if os.path.isfile(os.path.join(ROOT, name)):
             included(name, seen)
 
 
 def key_of(path, command, common):
-    digest = hashlib.sha256(common + " ".join(command).encode())
+    digest = hashlib.sha256(common + " ".join(command).replace(ROOT, ".").encode())
     closure = set()
     included(path, closure)
     for name in sorted(closure):
@@ -59,7 +60,7 @@ def main(build, only):
     ours = [path for path in ours if path in only] if only else ours
     version = subprocess.run([CLANG_TIDY, "--version"], capture_output=True, check=True).stdout
     common = version + (read(".clang-tidy") or "").encode()
-    cache = os.path.join(ROOT, "build", "tidy-cache")
+    cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "omni-tidy")
     os.makedirs(cache, exist_ok=True)
 
     keys = {path: key_of(path, commands[path], common) for path in ours}
@@ -70,8 +71,8 @@ def main(build, only):
         for number, (path, (passed, output)) in enumerate(results, 1):
             print(f"[{number}/{len(stale)}] {path}", flush=True)
             if passed:
-                with open(f"{cache}/{keys[path]}", "w", encoding="utf-8") as mark:
-                    mark.write(path + "\n")
+                with open(f"{cache}/{keys[path]}", "wb"):
+                    pass
             else:
                 problems.append(output)
     return report(problems, len(ours))

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// omni-bench-afxdp [SECONDS]: packets per second of AF_XDP in copy mode, over a veth in a network
-// namespace of its own: sending alone, sending and receiving as fast as it goes, and the loss at 80
-// % of what was received. Payloads of 64 bytes, sorted by the program at XDP. One core a direction.
+// omni-bench-afxdp [SECONDS [RATE]]: packets per second of AF_XDP in copy mode, over a veth in a
+// network namespace of its own: sending alone, sending and receiving as fast as it goes, and the
+// loss at a steady rate: 80 % of what was received, or RATE packets a second. Payloads of 64 bytes,
+// sorted by the program at XDP. One core a direction; the threads run with a real-time priority
+// where they may, because other programs on the core would be measured otherwise.
 #include <fmt/core.h>
 #include <net/if.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -25,24 +31,45 @@ namespace {
 constexpr uint16_t kPort = 51900;
 constexpr ChannelId kChannel = 0x1122334455660004;
 constexpr size_t kPayload = 64;
-constexpr int kBurst = 64;
+constexpr size_t kBurst = 64;
+// A veth's ring takes 256 frames (VETH_RING_SIZE) and drops what is beyond: a steady sender gives
+// it a small part of that at once.
+constexpr uint64_t kSteadyBurst = 32;
 
-absl::StatusOr<std::unique_ptr<XskSocket>> BindTo(uint32_t interface) {
-  ASSIGN_OR_RETURN(FileDescriptor fd, XskSocket::Open());
-  return XskSocket::Bind(std::move(fd), {.interface = interface}, XskSocket::Copying::kIfNeeded);
+void PinTo(unsigned cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu % std::thread::hardware_concurrency(), &set);
+  (void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+  const sched_param priority = {.sched_priority = 1};
+  if (pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority) != 0) {
+    fmt::print("without real-time priority\n");
+  }
 }
 
-// Sends for so long, at most so many a second; gives the number.
+absl::StatusOr<std::unique_ptr<XskSocket>> BindTo(uint32_t interface) {
+  ASSIGN_OR_RETURN(std::unique_ptr<XskSocket> socket, XskSocket::Open());
+  RETURN_IF_ERROR(socket->Bind({.interface = interface}, XskSocket::Copying::kIfNeeded));
+  return socket;
+}
+
+// Sends for so long, at most so many a second; gives the number. A sender that was held up goes on
+// at its rate, and does not make up for it.
 uint64_t SendFor(XskSocket& socket, Duration duration, double rate) {
   const FrameHead head({.remote = *Endpoint::Parse("192.0.2.2:51900"),
                         .local = *IpAddress::Parse("192.0.2.1"),
                         .local_port = kPort});
   uint64_t sent = 0;
+  const bool is_steady = std::isfinite(rate);
+  const uint64_t burst = is_steady ? kSteadyBurst : kBurst;
   const Instant begin = Now();
+  Instant next = begin;
+  const Duration pause(is_steady ? static_cast<int64_t>(1e9 * static_cast<double>(burst) / rate)
+                                 : 0);
   for (Instant now = begin; now - begin < duration; now = Now()) {
-    const double owed = std::chrono::duration<double>(now - begin).count() * rate;
-    if (owed < static_cast<double>(sent)) continue;
-    for (int i = 0; i < kBurst; ++i) {
+    if (now < next) continue;
+    next = std::max(next + pause, now - pause);
+    for (uint64_t i = 0; i < burst; ++i) {
       const std::span<uint8_t> frame = socket.Reserve();
       if (frame.empty()) break;
       const auto payload = frame.subspan(head.bytes(), kPayload);
@@ -77,14 +104,21 @@ struct Rates {
 Rates Both(XskSocket& from, XskSocket& to, Duration duration, double rate) {
   Rates out;
   std::atomic<bool> stop = false;
-  std::thread receiver([&] { out.received = ReceiveUntil(to, stop); });
+  std::atomic<bool> ready = false;
+  std::thread receiver([&] {
+    PinTo(1);
+    ready.store(true);
+    out.received = ReceiveUntil(to, stop);
+  });
+  while (!ready.load()) std::this_thread::yield();  // it begins on this core
   out.sent = SendFor(from, duration, rate);
   stop.store(true);
   receiver.join();
   return out;
 }
 
-absl::Status Measure(double seconds) {
+absl::Status Measure(double seconds, double rate) {
+  PinTo(0);
   RETURN_IF_ERROR(EnterPrivateNetwork());
   if (std::system("ip link add name v0 type veth peer name v1 && ip link set v0 up && "
                   "ip address add 192.0.2.2/24 dev v1 && ip link set v1 up") != 0) {
@@ -100,7 +134,7 @@ absl::Status Measure(double seconds) {
              static_cast<double>(SendFor(*from, duration, all)) / seconds / 1e6);
   ASSIGN_OR_RETURN(auto steer, SteerObject::Load(kPort));
   RETURN_IF_ERROR(steer->AddAddress(*IpAddress::Parse("192.0.2.2")));
-  RETURN_IF_ERROR(steer->AddChannel(kChannel));
+  steer->AddChannel(kChannel, ChannelUse::kOurs);
   ASSIGN_OR_RETURN(const FileDescriptor link, steer->Attach(static_cast<int>(b), XdpMode::kNative));
   ASSIGN_OR_RETURN(auto to, BindTo(b));
   RETURN_IF_ERROR(steer->SetSocket(0, to->fd()));
@@ -110,9 +144,15 @@ absl::Status Measure(double seconds) {
   const double received = static_cast<double>(fast.received) / seconds;
   fmt::print("send {:.2f} Mpps, receive {:.2f} Mpps\n",
              static_cast<double>(fast.sent) / seconds / 1e6, received / 1e6);
-  const Rates paced = Both(*from, *to, duration, received * 0.8);
-  fmt::print("at {:.2f} Mpps: {} of {} lost\n", received * 0.8 / 1e6, paced.sent - paced.received,
-             paced.sent);
+  const auto before = to->losses();
+  const Rates paced = Both(*from, *to, duration, rate > 0 ? rate : received * 0.8);
+  const auto after = to->losses();
+  fmt::print(
+      "at {:.2f} Mpps: {} of {} lost, {} of them for want of room in the socket's ring, {} for "
+      "want "
+      "of frames, the rest in the veth\n",
+      static_cast<double>(paced.sent) / seconds / 1e6, paced.sent - paced.received, paced.sent,
+      after.ring_full - before.ring_full, after.no_frame - before.no_frame);
   return paced.received > 0 ? absl::OkStatus() : absl::InternalError("nothing was received");
 }
 
@@ -122,10 +162,10 @@ absl::Status Measure(double seconds) {
 int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   if (seconds <= 0) {
-    fmt::print(stderr, "usage: omni-bench-afxdp [SECONDS]\n");
+    fmt::print(stderr, "usage: omni-bench-afxdp [SECONDS [RATE]]\n");
     return 2;
   }
-  const absl::Status status = omni::Measure(seconds);
+  const absl::Status status = omni::Measure(seconds, argc > 2 ? std::atof(argv[2]) : 0);
   if (status.ok()) return 0;
   fmt::print(stderr, "omni-bench-afxdp: {}\n", omni::Message(status));
   return 1;

@@ -16,8 +16,13 @@ namespace omni {
 
 using LoadClock = std::chrono::steady_clock;
 
+enum class LoadContent : uint8_t {
+  kCounted,  // zeros, and a mark at the end for ReceiveLoad()
+  kGarbage,  // as an attacker of the port would send: session data of no session, forged handshakes
+};
 struct SendOrder {
   Endpoint to;
+  LoadContent content = LoadContent::kCounted;
   uint32_t bytes = 0;  // payload of each datagram
   double packets_per_second = 0;
   std::chrono::duration<double> duration{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// omni-bench-load receive ENDPOINT                     "ready", then {"packets", "bytes",
-// "seconds"} omni-bench-load send ENDPOINT BYTES PPS SECONDS      {"sent", "refused", "seconds"}
+// omni-bench-load receive ENDPOINT      "ready", then {"packets", "bytes", "seconds"}
+// omni-bench-load send ENDPOINT BYTES PPS SECONDS      {"sent", "refused", "seconds"}
+// omni-bench-load flood ENDPOINT BYTES PPS SECONDS     the same, of garbage
 // omni-bench-load ping ADDRESS INTERVAL_US SECONDS     {"rtt_us": [...], "lost"}
 #include <fmt/core.h>
 #include <fmt/format.h>
@@ -18,7 +19,7 @@ namespace omni {
 namespace {
 
 constexpr std::string_view kUsage =
-    "usage: omni-bench-load receive ENDPOINT | send ENDPOINT BYTES PPS SECONDS | "
+    "usage: omni-bench-load receive ENDPOINT | send|flood ENDPOINT BYTES PPS SECONDS | "
     "ping ADDRESS INTERVAL_US SECONDS";
 
 std::optional<double> Number(std::string_view text) {
@@ -40,13 +41,14 @@ absl::Status RunReceive(std::string_view at) {
   return absl::OkStatus();
 }
 
-absl::Status RunSend(std::span<const std::string_view> words) {
+absl::Status RunSend(std::span<const std::string_view> words, LoadContent content) {
   const auto endpoint = Endpoint::Parse(words[0]);
   const auto bytes = Number(words[1]);
   const auto rate = Number(words[2]);
   const auto seconds = Number(words[3]);
   if (!endpoint || !bytes || !rate || !seconds) return absl::InvalidArgumentError(kUsage.data());
   const auto result = SendLoad({.to = *endpoint,
+                                .content = content,
                                 .bytes = static_cast<uint32_t>(*bytes),
                                 .packets_per_second = *rate,
                                 .duration = std::chrono::duration<double>(*seconds)});
@@ -71,7 +73,12 @@ absl::Status RunPing(std::span<const std::string_view> words) {
 
 absl::Status Run(std::span<const std::string_view> words) {
   if (words.size() == 2 && words[0] == "receive") return RunReceive(words[1]);
-  if (words.size() == 5 && words[0] == "send") return RunSend(words.subspan(1));
+  if (words.size() == 5 && words[0] == "send") {
+    return RunSend(words.subspan(1), LoadContent::kCounted);
+  }
+  if (words.size() == 5 && words[0] == "flood") {
+    return RunSend(words.subspan(1), LoadContent::kGarbage);
+  }
   if (words.size() == 4 && words[0] == "ping") return RunPing(words.subspan(1));
   return absl::InvalidArgumentError(kUsage.data());
 }

@@ -9,9 +9,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <random>
 #include <thread>
 
 #include "benchmarks/load/load.h"
+#include "bpf/abi.h"
 
 namespace omni {
 namespace {
@@ -72,6 +74,16 @@ struct Messages {
   std::array<mmsghdr, kBatch> headers{};
 };
 
+// Kinds of messages in turn (bpf/abi.h), and nothing that could be one. The same each time.
+void FillWithGarbage(Messages& messages) {
+  constexpr std::array<uint8_t, 3> kKinds = {OMNI_MSG_DATA, OMNI_MSG_INITIATION, OMNI_MSG_COOKIE};
+  std::minstd_rand random(1);
+  for (size_t i = 0; i < kBatch; ++i) {
+    for (uint8_t& byte : messages.buffers[i]) byte = static_cast<uint8_t>(random() >> 8);
+    messages.buffers[i][0] = kKinds[i % kKinds.size()];
+  }
+}
+
 // Several, because a tunnel under load loses some.
 void SendEnd(const Socket& socket) {
   for (int i = 0; i < kEndRepeats; ++i) {
@@ -94,6 +106,7 @@ absl::StatusOr<SendResult> SendLoad(const SendOrder& order) {
     return Failed("connect", order.to);
   }
   Messages messages(order.bytes);
+  if (order.content == LoadContent::kGarbage) FillWithGarbage(messages);
   SendResult result;
   const LoadClock::time_point begin = LoadClock::now();
   double credit = 0;
@@ -116,7 +129,7 @@ absl::StatusOr<SendResult> SendLoad(const SendOrder& order) {
     nanosleep(&tick, nullptr);
   }
   result.seconds = SecondsSince(begin);
-  SendEnd(socket);
+  if (order.content == LoadContent::kCounted) SendEnd(socket);
   return result;
 }
 

@@ -8,8 +8,8 @@
 #include <random>
 #include <vector>
 
+#include "common/replay_window.h"
 #include "dataplane/core/inner_ip.h"
-#include "dataplane/core/replay.h"
 #include "dataplane/core/tables.h"
 #include "dataplane/core/test_packets.h"
 
@@ -81,7 +81,7 @@ void ChannelLookup(benchmark::State& state) {
 BENCHMARK(ChannelLookup)->Arg(1)->Arg(1'000)->Arg(100'000);
 
 void ReplayInOrder(benchmark::State& state) {
-  ReplayWindow window;
+  ReplayWindow<OMNI_REPLAY_WINDOW> window;
   uint64_t counter = 0;
   for (auto _ : state) benchmark::DoNotOptimize(window.Accept(counter++));
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations()));
@@ -94,7 +94,7 @@ void ReplayReordered(benchmark::State& state) {
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::mt19937 random(1);
   std::shuffle(order.begin(), order.end(), random);
-  ReplayWindow window;
+  ReplayWindow<OMNI_REPLAY_WINDOW> window;
   uint64_t counter = 0;
   for (auto _ : state) {
     benchmark::DoNotOptimize(window.Accept((counter & ~uint64_t{63}) | order[counter & 63]));

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `benchmarks/tunnels`."""
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -9,9 +8,8 @@ import time
 
 from omnilab import Lab, LabError, Options
 from omnilab.lab import REPOSITORY, ROOT
-from omnilab.process import interrupt_on_termination
 
-from . import plot, report
+from . import command, plot, report
 from .peers import Nebula, Openvpn, WireguardGo
 from .systems import MTU, Absent, Omni, Veth
 from .tests import QUICK, Effort, measure
@@ -164,10 +162,7 @@ def run(options):
 
 def write(result, systems, options):
     print(report.summary(result, systems), flush=True)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1)
-            file.write("\n")
+    command.write_json(options.json, result)
     if options.svg:
         info = result["machine"]
         title = f"{info['cpu']}, {info['cpus']} CPUs, Linux {info['kernel']}"
@@ -176,16 +171,4 @@ def write(result, systems, options):
 
 
 def main(arguments):
-    options = parse(arguments)
-    if os.geteuid() != 0:
-        print("tunnels: network namespaces need root: sudo benchmarks/tunnels", file=sys.stderr)
-        return 1
-    interrupt_on_termination()
-    try:
-        return run(options)
-    except LabError as error:
-        print(f"tunnels: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("tunnels: interrupted; all taken down", file=sys.stderr)
-        return 130
+    return command.execute("tunnels", run, parse(arguments))

@@ -41,8 +41,13 @@ def number(value):
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"
 
 
+def spread(row):
+    """Median [smallest, largest]."""
+    return f"{number(row['median'])} [{number(row['min'])}, {number(row['max'])}]"
+
+
 def cell(row, reference):
-    text = f"{number(row['median'])} [{number(row['min'])}, {number(row['max'])}]"
+    text = spread(row)
     # A ratio of losses says nothing.
     if reference and reference is not row and reference["median"] and row["unit"] != "%":
         text += f" **{row['median'] / reference['median']:.2f}x**"

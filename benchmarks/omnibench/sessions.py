@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `benchmarks/sessions`: the speed of one tunnel while others stand beside it."""
-import argparse
 import json
 import os
 import signal
 import statistics
-import sys
 from dataclasses import dataclass
 
-from omnilab import Lab, LabError, Options
+from omnilab import Lab, Options
 from omnilab.config import PORT
-from omnilab.process import interrupt_on_termination
 
-from . import report
+from . import command, report
 from .cli import build, in_turn, say
 from .systems import MTU, Omni
 from .tests import percentile, ping, rss_mib, tcp, udp_point
@@ -130,33 +127,12 @@ def run(options):
                 values[count].append(one(lab, count, effort))
     measured = rows(values)
     print(table(measured))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"machine": report.machine(), "rounds": rounds,
-                       "load_before_rounds": loads, "rows": measured}, file, indent=1)
-            file.write("\n")
+    command.write_json(options.json, {
+        "machine": report.machine(), "rounds": rounds,
+        "load_before_rounds": loads, "rows": measured})
     return 0
 
 
 def main(arguments):
-    parser = argparse.ArgumentParser(prog="benchmarks/sessions", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, choices=range(1, 100), metavar="N",
-                        help="3 by default, 1 with --quick")
-    parser.add_argument("--quick", action="store_true", help="one round of short measurements")
-    parser.add_argument("--json", metavar="FILE", help="write rows and the machine")
-    parser.add_argument("--build", metavar="DIR",
-                        help="measure what stands there; build/release is brought up to date")
-    options = parser.parse_args(arguments)
-    if os.geteuid() != 0:
-        print("sessions: network namespaces need root: sudo benchmarks/sessions", file=sys.stderr)
-        return 1
-    interrupt_on_termination()
-    try:
-        return run(options)
-    except LabError as error:
-        print(f"sessions: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("sessions: interrupted; all taken down", file=sys.stderr)
-        return 130
+    parser = command.parser("sessions", DESCRIPTION, 3, "one round of short measurements")
+    return command.execute("sessions", run, parser.parse_args(arguments))

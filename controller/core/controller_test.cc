@@ -246,6 +246,18 @@ TEST_F(ControllerTest, NoticesTheEndOfASessionThatOvertakesItsInstallation) {
   EXPECT_EQ(a_.controller->reserved_tags(), 0U);
 }
 
+TEST_F(ControllerTest, ACallBegunDuringAnInstallationEndsWithIt) {
+  StartBoth();
+  a_.dataplane.hold_install_answers = true;
+  WantHandshake(a_, b_);
+  ASSERT_TRUE(loop_.RunUntil([&] { return !a_.dataplane.sessions.empty(); }));
+  a_.controller->Initiate(b_.identity.node_id());
+  EXPECT_EQ(a_.controller->reserved_tags(), 2U);
+  a_.dataplane.AnswerInstalls();
+  ASSERT_TRUE(loop_.RunUntil([&] { return a_.PeerNamed("b").handshakes == 1; }));
+  EXPECT_EQ(a_.controller->reserved_tags(), 1U) << "that of the session";
+}
+
 // The answer to the check left the dataplane before the session came to it.
 TEST_F(ControllerTest, ACheckOfSessionsSparesOneThatIsNewerThanItsAnswer) {
   a_.session_check_interval = 10ms;

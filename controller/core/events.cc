@@ -165,7 +165,6 @@ void Controller::OnSessionConfirmed(const dp::SessionConfirmed& event) {
       peer->sessions, [&](const auto& s) { return AsString(s.id) == event.session_id(); });
   if (session == peer->sessions.end() || session->confirmed) return;
   session->confirmed = true;
-  handshakes_.engine().OnConfirmed(peer->id());
   Confirm(*peer, session->cipher);
 }
 
@@ -210,8 +209,10 @@ void Controller::DropGhosts(const std::set<SessionId>& known, const dp::GetState
   }
 }
 
-// Both sides hold a session, the one that sends from now on.
+// Both sides hold a session, the one that sends from now on. A call under way has nothing left to
+// bring: of two at once one is refused as too soon, and its next try could go through a relay.
 void Controller::Confirm(Peer& peer, Cipher cipher) {
+  handshakes_.engine().OnConfirmed(peer.id());
   peer.cipher = cipher;
   ++peer.handshakes;
   peer.last_handshake = clock_();

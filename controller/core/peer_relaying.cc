@@ -221,8 +221,11 @@ bool Controller::Divert(const noise::Datagram& datagram) {
   if (!datagram.peer) return to_nucleus;
   const RelayPoint* point = to_nucleus ? nullptr : RelayAt(*datagram.peer, datagram.to);
   if (!to_nucleus && point == nullptr) return false;
-  // An answer goes back the way that the question came.
-  if (datagram.tag == 0 || datagram.to != RelayFor(*datagram.peer)) {
+  // An answer goes back the way that the question came. Where no answer would be taken there is no
+  // point in asking: the peer would have heard the question, and refuse its copies.
+  const bool is_question = datagram.tag != 0;
+  if (is_question && point != nullptr && !point->is_up) return true;
+  if (!is_question || datagram.to != RelayFor(*datagram.peer)) {
     SendByRelay(datagram, point);
     return true;
   }

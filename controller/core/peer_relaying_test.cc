@@ -141,32 +141,52 @@ TEST_F(PeerRelayingTest, WhenTheRelayHasForgottenTheyShakeHandsAnew) {
   ASSERT_TRUE(RunUntil([&] { return a_.PeerNamed("b").handshakes > before && AreRelayed(); }));
 }
 
-TEST_F(PeerRelayingTest, EachHandshakeAsksTheOtherRelaysAsWell) {
-  // One that comes later, and before the present one in the order of ids.
-  std::unique_ptr<TestNode> s;
-  do {
-    s.reset();  // there is one at an address
-    s = std::make_unique<TestNode>(loop_, "s", 4);
-  } while (r_.identity.node_id() < s->identity.node_id());
-  Place(*s);
-  s->config.relay.for_peers = true;
-  Relay();
-  Start(*s);
-  ASSERT_TRUE(RunUntil([&] {
-    return a_.StateOf("s") == PeerState::kUp && b_.StateOf("s") == PeerState::kUp;
-  })) << "a second one is kept in reach";
-  EXPECT_TRUE(AreRelayed()) << "and is no reason to leave the present one";
+// There is a second relay, after the pair has met through the first one. Its id comes before that
+// of the first one.
+class TwoRelaysTest : public PeerRelayingTest {
+ protected:
+  void MeetAndAdd() {
+    do {
+      s_.reset();  // there is one at an address
+      s_ = std::make_unique<TestNode>(loop_, "s", 4);
+    } while (r_.identity.node_id() < s_->identity.node_id());
+    Place(*s_);
+    s_->config.relay.for_peers = true;
+    Relay();
+    Start(*s_);
+    ASSERT_TRUE(RunUntil([&] {
+      return a_.StateOf("s") == PeerState::kUp && b_.StateOf("s") == PeerState::kUp &&
+             s_->StateOf("a") == PeerState::kUp && s_->StateOf("b") == PeerState::kUp;
+    })) << "a second one is kept in reach";
+    EXPECT_TRUE(AreRelayed()) << "and is no reason to leave the present one";
+  }
+  bool IsRelayedByTheSecond() {
+    return a_.controller->RelayOf(a_.PeerNamed("b")) == a_.controller->peers().Find("s");
+  }
+  std::unique_ptr<TestNode> s_;
+};
+
+TEST_F(TwoRelaysTest, EachHandshakeAsksTheOtherRelaysAsWell) {
+  MeetAndAdd();
   const uint64_t before = a_.PeerNamed("b").handshakes;
   a_.controller->Initiate(b_.identity.node_id());
   ASSERT_TRUE(RunUntil([&] {
-    return s->controller->relay_counters().handshakes > 0 && a_.PeerNamed("b").handshakes > before;
+    return s_->controller->relay_counters().handshakes > 0 && a_.PeerNamed("b").handshakes > before;
   })) << "though the present one answers";
   // Where the present one is slower, or as here does not reach the peer, the other one is taken.
   loop_.wire.Cut(b_.dataplane, r_.dataplane);
   a_.controller->Initiate(b_.identity.node_id());
-  ASSERT_TRUE(RunUntil([&] {
-    return a_.controller->RelayOf(a_.PeerNamed("b")) == a_.controller->peers().Find("s");
-  }));
+  EXPECT_TRUE(RunUntil([&] { return IsRelayedByTheSecond(); }));
+}
+
+TEST_F(TwoRelaysTest, OneThatIsNotWhereItSaysToBeIsNotAsked) {
+  MeetAndAdd();
+  // It would pass the question on, and the peer answer it, in vain.
+  dataplane::v1::Event event;
+  event.mutable_endpoint_changed()->set_peer_id(r_.identity.node_id().ToBytes());
+  *event.mutable_endpoint_changed()->mutable_endpoint() = s_->dataplane.address;
+  a_.dataplane.Emit(event);
+  EXPECT_TRUE(RunUntil([&] { return IsRelayedByTheSecond(); }));
 }
 
 TEST_F(PeerRelayingTest, TheDataplaneGetsTheQuotasAndOthersTheWillingness) {

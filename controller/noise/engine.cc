@@ -129,9 +129,9 @@ void HandshakeEngine::Impl::SetRelay(Peer& peer, const Endpoint& relay) {
   peer.relay = relay;
   CallIfWanted(peer);
   if (!is_new || !peer.pending || peer.is_punch || peer.next_try) return;
-  // The try under way has had its time for the direct ways.
+  // The try under way has its time for the direct ways, unless it is over.
   peer.next_try = peer.deadline;
-  peers_.SetDeadline(peer, Instant());
+  peers_.SetDeadline(peer, std::min(peer.pending->sent + kRelayDelay, *peer.deadline));
 }
 
 // Due at once: the caller's next OnTimer() starts what Initiate() could not. The clock's zero and

@@ -327,7 +327,8 @@ def what_reaches_the_socket_is_opened_too(lab):
     check(after["kernel_rx_slow"] >= before["kernel_rx_slow"] + sent + 20, "opened on request")
     check_equal(after["kernel_rx"], before["kernel_rx"], "what the program took off the wire")
     check_equal(n2.drops()["rx_unknown_channel"], 0, "datagrams that nobody could open")
-    check("was taken off" in in_kernel(n2)["reason"], "status says so")
+    # It is looked for once a second, and comes back ten seconds later.
+    wait_for(lambda: "was taken off" in in_kernel(n2)["reason"], 5, "status says so")
     wait_for(lambda: "was taken off" not in in_kernel(n2)["reason"], 30, "the program is back")
     before = n2.workers_counters()["kernel_rx"]
     ping(n1, n2.vip4, count=20)

@@ -228,8 +228,12 @@ class SteadyPing:
 
 def wait_for_drops(node, reason, at_least, timeout=15):
     """Until the counter of a drop reason has reached a value; the value."""
-    wait_for(lambda: node.drops()[reason] >= at_least, timeout,
-             f"{node.name}: {at_least} packets dropped as {reason}")
+    try:
+        wait_for(lambda: node.drops()[reason] >= at_least, timeout,
+                 f"{node.name}: {at_least} packets dropped as {reason}")
+    except LabError as error:
+        counted = {name: packets for name, packets in node.drops().items() if packets}
+        raise LabError(f"{error}; dropped were {counted}") from error
     return node.drops()[reason]
 
 

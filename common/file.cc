@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/cleanup/cleanup.h"
 #include "common/status.h"
 
@@ -53,9 +55,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes, 
         fmt::format("read {}: mode {:04o} lets others at it; run: chmod 600 {}", path,
                     st.st_mode & 07777U, path));
   }
-  std::string content(max_bytes + 1, '\0');
+  // Not the most that may be read: malloc would take the size of a block that was freed for one
+  // that the program needs again and again, and give as much back to nobody.
+  std::string content(std::min(static_cast<size_t>(st.st_size), max_bytes) + 1, '\0');
   size_t size = 0;
-  while (size < content.size()) {
+  for (;;) {
+    if (size == content.size() && size > max_bytes) break;
+    if (size == content.size()) content.resize(std::min(size * 2, max_bytes + 1));  // it grows
     const ssize_t n = read(fd, content.data() + size, content.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoStatus("read " + path);

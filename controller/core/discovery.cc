@@ -135,8 +135,8 @@ void Discovery::SaveSoon() {
 
 void Discovery::Save() {
   save_pending_ = false;
-  const absl::Status written = WriteFileAtomically(
-      file_, client_->SaveRecords(options_.clock()).SerializeAsString(), 0600, Overwrite::kYes);
+  const absl::Status written =
+      WriteFileAtomically(file_, client_->SaveRecords(options_.clock()), 0600, Overwrite::kYes);
   if (!written.ok()) spdlog::warn("{}; peers are not known after a restart", Message(written));
 }
 

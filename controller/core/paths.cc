@@ -39,10 +39,11 @@ Paths::Entry& Paths::At(const NodeId& peer) {
 
 void Paths::SetCandidates(const NodeId& peer, const std::vector<Endpoint>& candidates) {
   if (candidates.empty()) return Remove(peer);
+  std::vector<PathCandidate> ways;
+  ways.reserve(candidates.size());
+  for (const Endpoint& to : candidates) ways.push_back({to, ClassOf(peer, to)});
   Entry& entry = At(peer);
-  entry.candidates.clear();
-  for (const Endpoint& to : candidates) entry.candidates.push_back({to, ClassOf(peer, to)});
-  entry.chooser.SetCandidates(entry.candidates, options_.clock());
+  entry.chooser.SetCandidates(ways, options_.clock());
   Schedule(peer, entry);
 }
 
@@ -97,7 +98,7 @@ void Paths::Stop() {
 void Paths::ForgetTries(Entry& entry, size_t rounds_kept) {
   while (entry.tokens.size() > rounds_kept) {
     for (const uint64_t token : entry.tokens.front()) asked_.erase(token);
-    entry.tokens.pop_front();
+    entry.tokens.erase(entry.tokens.begin());
   }
 }
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -66,9 +65,8 @@ class Paths {
   struct Entry {
     explicit Entry(PathRole role) : chooser(role) {}
     PathChooser chooser;
-    std::vector<PathCandidate> candidates;
-    std::deque<std::vector<uint64_t>> tokens;  // of the rounds whose answers count
-    std::optional<Instant> due;                // mirrored in `due_`
+    std::vector<std::vector<uint64_t>> tokens;  // of the rounds whose answers count
+    std::optional<Instant> due;                 // mirrored in `due_`
   };
   struct Asked {
     NodeId peer;

@@ -46,33 +46,33 @@ void PathChooser::SetCandidates(const std::vector<PathCandidate>& candidates, In
   // The peer says that it is not there any more. Where it was seen, and never said it was, is
   // another matter.
   is_withdrawn_ = (is_withdrawn_ || was_candidate) && !IsCandidate(present_.to);
+  if (next_round_) Hurry(now);
+}
+
+// Anew, and what is known of each stays known.
+void PathChooser::ListPaths() {
   std::vector<Path> paths;
   const auto add = [&](const PathCandidate& at) {
-    const bool known = std::any_of(paths.begin(), paths.end(),
-                                   [&](const Path& path) { return path.at.to == at.to; });
-    if (known || paths.size() >= kMaxPaths) return;
+    const bool is_listed = std::any_of(paths.begin(), paths.end(),
+                                       [&](const Path& path) { return path.at.to == at.to; });
+    if (is_listed || paths.size() >= kMaxPaths) return;
     const Path* before = Find(at.to);
     paths.push_back(before != nullptr ? *before : Path{.at = at, .answered = round_});
+    paths.back().at = at;  // of another class now, perhaps
   };
   if (present_.to.is_set()) add(present_);
-  for (const PathCandidate& candidate : candidates) add(candidate);
+  for (const PathCandidate& candidate : candidates_) add(candidate);
   paths_ = std::move(paths);
-  if (next_round_) Hurry(now);
 }
 
 void PathChooser::SetPresent(const PathCandidate& present, Instant now) {
   if (present == present_) return;
   Leave(std::exchange(present_, present));
-  if (Path* known = Find(present.to)) {
-    known->at = present;  // of another class now, perhaps
-  } else {
-    if (paths_.size() >= kMaxPaths) paths_.pop_back();
-    paths_.insert(paths_.begin(), Path{.at = present, .answered = round_});
-  }
   if (next_round_) Hurry(now);
 }
 
 void PathChooser::Hurry(Instant now) {
+  ListPaths();
   quick_rounds_ = kQuickIntervals.size();
   next_round_ = now;
   hurried_ = round_;

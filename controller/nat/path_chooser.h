@@ -71,6 +71,7 @@ class PathChooser {
     int faster_rounds = 0;  // in a row, clearly faster than the present one
   };
 
+  void ListPaths();
   Path* Find(const Endpoint& to);
   const Path* FindPresent() const;
   bool IsCandidate(const Endpoint& to) const;
@@ -85,7 +86,7 @@ class PathChooser {
   std::vector<PathCandidate> candidates_;
   PathCandidate present_;
   bool is_withdrawn_ = false;  // the present path was a candidate, and is none any more
-  std::vector<Path> paths_;    // the present one, and the candidates
+  std::vector<Path> paths_;    // the present one, and the candidates; none before the first Hurry()
   uint32_t round_ = 0;
   uint32_t hurried_ = 0;  // the last round before what was known is to be proven anew
   int quick_rounds_ = 0;  // still to come

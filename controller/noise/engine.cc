@@ -193,7 +193,8 @@ void HandshakeEngine::Impl::SendInitiation(Output& out, Peer& peer, Instant now)
   const std::vector<Endpoint> targets = peer.Targets();
   for (const Endpoint& target : targets)
     out.datagrams.push_back({target, bytes, peer.id, payload.offer.tag});
-  peer.pending = Pending{*std::move(noise), payload.offer, secret, now, std::move(bytes)};
+  peer.pending = std::make_unique<Pending>(
+      Pending{*std::move(noise), payload.offer, secret, now, std::move(bytes)});
   if (peer.is_punch) return;
   targets.empty() ? SendByRelay(out, peer) : RelayLater(peer, now);
 }

@@ -67,7 +67,7 @@ struct Peer {
   int tries = 0;
   bool is_punch = false;             // begun by Punch() alone: not repeated
   std::optional<Instant> last_sent;  // an initiation
-  std::optional<Pending> pending;
+  std::unique_ptr<Pending> pending;  // apart: few have one at a time, and it is large
   // The try under way goes by the relay as well at `deadline`, and the next one begins then.
   std::optional<Instant> next_try;
   std::array<std::optional<SentMessage>, 2> sent;  // by SentKind

@@ -137,9 +137,7 @@ class NucleusClient : public quic::Listener {
   const KnownRecords::Known* Find(const NodeId& id) const { return records_.Find(id); }
 
   // What is known of others, over the life of a process.
-  signal::v1::SavedRecords SaveRecords(Instant now) const {
-    return records_.Save(now, WallSeconds());
-  }
+  std::string SaveRecords(Instant now) const { return records_.Save(now, WallSeconds()); }
   void RestoreRecords(const signal::v1::SavedRecords& saved, Instant now) {
     records_.Restore(saved, now, WallSeconds());
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -59,17 +60,22 @@ void KnownRecords::Apply(const signal::v1::Delta& delta) {
   listed_.clear();
 }
 
-signal::v1::SavedRecords KnownRecords::Save(Instant now, int64_t wall_s) const {
-  signal::v1::SavedRecords saved;
-  saved.set_saved_at(wall_s);
+// Piece by piece, which protobuf defines to be the same as one message of all: that one would hold
+// a copy of everything, in small blocks that malloc keeps.
+std::string KnownRecords::Save(Instant now, int64_t wall_s) const {
+  signal::v1::SavedRecords piece;
+  piece.set_saved_at(wall_s);
+  std::string saved = piece.SerializeAsString();
   for (const auto& [id, known] : known_) {
+    piece.Clear();
     if (known.by_nucleus) {
-      *saved.add_records() = known.message;
-      continue;
+      *piece.add_records() = known.message;
+    } else {
+      *piece.add_from_nodes() = known.message;
+      const auto unseen = std::chrono::duration_cast<std::chrono::seconds>(now - known.seen);
+      piece.add_unseen_s(static_cast<uint64_t>(std::max<int64_t>(unseen.count(), 0)));
     }
-    *saved.add_from_nodes() = known.message;
-    const auto unseen = std::chrono::duration_cast<std::chrono::seconds>(now - known.seen);
-    saved.add_unseen_s(static_cast<uint64_t>(std::max<int64_t>(unseen.count(), 0)));
+    piece.AppendToString(&saved);
   }
   return saved;
 }

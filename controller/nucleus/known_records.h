@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,8 +75,8 @@ class KnownRecords {
   };
   const Known* Find(const NodeId& id) const;
   // All that is known, to be applied by a later process: in a form that says nothing of revisions.
-  // `wall_s`: seconds since 1970.
-  signal::v1::SavedRecords Save(Instant now, int64_t wall_s) const;
+  // A serialized SavedRecords. `wall_s`: seconds since 1970.
+  std::string Save(Instant now, int64_t wall_s) const;
   void Restore(const signal::v1::SavedRecords& saved, Instant now, int64_t wall_s);
   // Nothing of the node is worth knowing any more.
   void Drop(const NodeId& id);

@@ -44,6 +44,11 @@ class KnownRecordsTest : public ::testing::Test {
     delta.set_caught_up(true);
     records_.Apply(delta);
   }
+  pb::SavedRecords Saved(Instant now, int64_t wall_s) const {
+    pb::SavedRecords saved;
+    EXPECT_TRUE(saved.ParseFromString(records_.Save(now, wall_s)));
+    return saved;
+  }
 
   const ClusterId cluster_{};
   quic::TestIdentity self_;
@@ -101,7 +106,7 @@ TEST_F(KnownRecordsTest, ANucleusThatIsBackWithOlderRecordsChangesNothing) {
 TEST_F(KnownRecordsTest, WhatIsSavedIsVerifiedWhenItIsRestoredAndKeepsWhereItIsFrom) {
   FullList({Of(a_, 1)});
   records_.Learn(Of(b_, 2), kNow);
-  pb::SavedRecords saved = records_.Save(kNow, kWall);
+  pb::SavedRecords saved = Saved(kNow, kWall);
   KnownRecords other({cluster_}, self_.get().node_id(), hooks_);
   other.Restore(saved, kNow, kWall);
   EXPECT_EQ(other.size(), 2U);
@@ -166,7 +171,7 @@ TEST_F(AgesTest, WhoIsSeenStaysAndARecordThatIsNoNewsIsNotASight) {
 
 TEST_F(AgesTest, TheAgeGoesOnOverRestarts) {
   records_.Learn(Of(a_, 1), kNow);
-  const pb::SavedRecords saved = records_.Save(kNow + 20 * kDay, kWall);
+  const pb::SavedRecords saved = Saved(kNow + 20 * kDay, kWall);
   other_.Restore(saved, kLater, kWall + 5 * 24 * 3600);  // off for five days
   EXPECT_EQ(other_.ForgetUnseen(kLater + 5 * kDay), 1U);
   EXPECT_EQ(other_.ForgetUnseen(kLater + 5 * kDay + 1s), 0U);
@@ -174,7 +179,7 @@ TEST_F(AgesTest, TheAgeGoesOnOverRestarts) {
 
 TEST_F(AgesTest, AClockThatJumpsForgetsNobodyAtOnce) {
   records_.Learn(Of(a_, 1), kNow);
-  const pb::SavedRecords saved = records_.Save(kNow, kWall);
+  const pb::SavedRecords saved = Saved(kNow, kWall);
   for (const int64_t wall : {kWall + int64_t{3'000'000'000}, int64_t{0}, int64_t{-5}, INT64_MAX}) {
     KnownRecords fresh({cluster_}, self_.get().node_id(), hooks_);
     fresh.Restore(saved, kLater, wall);
@@ -185,7 +190,7 @@ TEST_F(AgesTest, AClockThatJumpsForgetsNobodyAtOnce) {
 
 TEST_F(AgesTest, AFileOfAnEarlierVersionOrOfNobodysMakingIsTaken) {
   records_.Learn(Of(a_, 1), kNow);
-  pb::SavedRecords saved = records_.Save(kNow, kWall);
+  pb::SavedRecords saved = Saved(kNow, kWall);
   saved.clear_unseen_s();
   saved.clear_saved_at();
   other_.Restore(saved, kLater, kWall);

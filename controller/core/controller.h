@@ -274,6 +274,7 @@ class Controller : public DataplaneListener {
   void MoveRelayed(const RelayPoint& former);
   void TellRelays();
   void CallStranded();
+  void CallIfStranded(const Peer& peer);
   void KeepRelaysSoon();
   void KeepRelays();
   void AskRelay(Peer& peer);

@@ -98,6 +98,7 @@ void Controller::OnInstalled(const noise::EstablishedSession& session) {
   peer->sessions.back().confirmed = true;
   if (session.rtt) peer->rtt = session.rtt;
   Confirm(*peer, session.cipher);
+  CallIfStranded(*peer);  // its relay may have gone meanwhile
   MeasureRtt(*peer);
 }
 

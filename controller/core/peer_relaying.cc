@@ -148,13 +148,15 @@ void Controller::TellRelays() {
 
 // Whose relay has gone, while there is another one.
 void Controller::CallStranded() {
-  for (const auto& [name, peer] : peers_) {
-    if (peer->sessions.empty() || !RelayFor(peer->id()).is_set()) continue;
-    const RelayPoint* point = RelayAt(peer->id(), peer->endpoint);
-    const bool by_nucleus = relay_.is_set() && peer->endpoint == relay_;
-    if ((by_nucleus && !relay_is_up_) || (point != nullptr && !point->is_up)) {
-      InitiateSoon(peer->id());
-    }
+  for (const auto& [name, peer] : peers_) CallIfStranded(*peer);
+}
+
+void Controller::CallIfStranded(const Peer& peer) {
+  if (peer.sessions.empty() || !RelayFor(peer.id()).is_set()) return;
+  const RelayPoint* point = RelayAt(peer.id(), peer.endpoint);
+  const bool by_nucleus = relay_.is_set() && peer.endpoint == relay_;
+  if ((by_nucleus && !relay_is_up_) || (point != nullptr && !point->is_up)) {
+    InitiateSoon(peer.id());
   }
 }
 

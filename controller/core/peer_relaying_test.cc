@@ -163,6 +163,13 @@ class TwoRelaysTest : public PeerRelayingTest {
   bool IsRelayedByTheSecond() {
     return a_.controller->RelayOf(a_.PeerNamed("b")) == a_.controller->peers().Find("s");
   }
+  // To the first node the first relay is somewhere else now.
+  void MoveTheFirst() {
+    dataplane::v1::Event event;
+    event.mutable_endpoint_changed()->set_peer_id(r_.identity.node_id().ToBytes());
+    *event.mutable_endpoint_changed()->mutable_endpoint() = s_->dataplane.address;
+    a_.dataplane.Emit(event);
+  }
   std::unique_ptr<TestNode> s_;
 };
 
@@ -182,10 +189,21 @@ TEST_F(TwoRelaysTest, EachHandshakeAsksTheOtherRelaysAsWell) {
 TEST_F(TwoRelaysTest, OneThatIsNotWhereItSaysToBeIsNotAsked) {
   MeetAndAdd();
   // It would pass the question on, and the peer answer it, in vain.
-  dataplane::v1::Event event;
-  event.mutable_endpoint_changed()->set_peer_id(r_.identity.node_id().ToBytes());
-  *event.mutable_endpoint_changed()->mutable_endpoint() = s_->dataplane.address;
-  a_.dataplane.Emit(event);
+  MoveTheFirst();
+  EXPECT_TRUE(RunUntil([&] { return IsRelayedByTheSecond(); }));
+}
+
+TEST_F(TwoRelaysTest, OneThatGoesWhileASessionThroughItIsInstalledIsLeft) {
+  MeetAndAdd();
+  a_.dataplane.hold_install_answers = true;
+  const size_t before = a_.dataplane.sessions.size();
+  a_.controller->Initiate(b_.identity.node_id());
+  ASSERT_TRUE(RunUntil([&] { return a_.dataplane.sessions.size() > before; }));
+  const size_t tags = a_.controller->reserved_tags();
+  MoveTheFirst();
+  ASSERT_TRUE(RunUntil([&] { return a_.controller->reserved_tags() > tags; })) << "another call";
+  a_.dataplane.hold_install_answers = false;
+  a_.dataplane.AnswerInstalls();
   EXPECT_TRUE(RunUntil([&] { return IsRelayedByTheSecond(); }));
 }
 

@@ -221,7 +221,7 @@ void HandshakeEngine::Impl::Punch(Output& out, Peer& peer, Instant now) {
   if (!peer.started) {
     peer.started = now;
     peer.tries = 0;
-    peer.is_punch = true;
+    peer.is_punch = !std::exchange(peer.wanted, false);
   }
   SendInitiation(out, peer, now);
   out.calls.clear();  // the peer knows

@@ -65,6 +65,21 @@ TEST_F(EngineRelayTest, ARelayThatComesLaterIsUsedForWhatWasWanted) {
   EXPECT_EQ(a_.engine.OnTimer(kStart + 1s).datagrams.at(0).to, relay_);
 }
 
+TEST_F(EngineRelayTest, ACallThatWasWantedIsRepeatedThoughAPunchBeganIt) {
+  a_.engine.SetRelay(b_.id, {});
+  a_.engine.SetEndpoint(b_.id, {});
+  EXPECT_TRUE(a_.engine.Initiate(b_.id, kStart).datagrams.empty());
+  a_.engine.SetEndpoint(b_.id, b_.endpoint);
+  ASSERT_EQ(a_.engine.Punch(b_.id, kStart).datagrams.size(), 1U);
+  // The peer's own call, whose answer does not reach it.
+  const auto call = b_.engine.Initiate(a_.id, kStart + 1s);
+  ASSERT_EQ(
+      a_.engine.OnDatagram(call.datagrams.at(0).bytes, b_.endpoint, kStart + 1s).sessions.size(),
+      1U);
+  ASSERT_NE(a_.engine.NextDeadline(), std::nullopt);
+  EXPECT_EQ(a_.engine.OnTimer(kStart + 6s).datagrams.size(), 1U);
+}
+
 TEST_F(EngineRelayTest, ARelayThatComesLaterIsUsedForTheTryUnderWay) {
   a_.engine.SetRelay(b_.id, {});
   const auto first = a_.engine.Initiate(b_.id, kStart);

@@ -13,9 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "common/rpc/unix_server.h"
 #include "common/status.h"
-#include "controller/core/testing.h"
+#include "controller/api/test_service.h"
 
 namespace omni {
 namespace {
@@ -24,52 +23,8 @@ namespace api = control::v1;
 namespace dp = dataplane::v1;
 using ::testing::HasSubstr;
 
-// A node "a" with the peer "b" behind a real gRPC server.
-class ControlServiceTest : public ::testing::Test {
+class ControlServiceTest : public ServedControllerTest {
  protected:
-  void SetUp() override {
-    a_.AddToConfig(b_.Spec());
-    b_.AddToConfig(a_.Spec());
-    for (TestNode* node : {&a_, &b_}) {
-      ASSERT_TRUE(node->StartController().ok());
-      node->dataplane.Connect();
-    }
-    ASSERT_TRUE(loop_.RunUntil([&] { return a_.Connected() && b_.Connected(); }));
-    service_ = std::make_unique<ControlService>(loop_.io, *a_.controller);
-    const std::string socket = a_.directory.path() + "/api.sock";
-    auto listener = UnixListener::Open({.path = socket});
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    auto server = UnixServer::Start(*std::move(listener), {}, {service_.get()});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-    channel_ = grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials());
-    stub_ = api::Control::NewStub(channel_);
-  }
-  void TearDown() override {
-    if (!server_) return;
-    // The loop must run while the server stops.
-    auto stopped = std::async(std::launch::async, [this] { server_->Stop(); });
-    ASSERT_TRUE(Wait(stopped));
-  }
-
-  template <typename Future>
-  bool Wait(Future& future) {
-    return loop_.RunUntil(
-        [&] { return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
-  }
-  // A blocking call, while the loop runs.
-  template <typename Request, typename Response>
-  grpc::Status Call(grpc::Status (api::Control::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                               Response*),
-                    const Request& request, Response& response) {
-    auto done = std::async(std::launch::async, [&] {
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));
-      return (stub_.get()->*method)(&context, request, &response);
-    });
-    EXPECT_TRUE(Wait(done));
-    return done.get();
-  }
   grpc::Status Ping(const api::PingRequest& request, std::vector<api::PingResult>& results) {
     auto done = std::async(std::launch::async, [&] {
       grpc::ClientContext context;
@@ -90,15 +45,6 @@ class ControlServiceTest : public ::testing::Test {
     request.add_allowed("10.77.0.3/32");
     return request;
   }
-
-  TestLoop loop_;
-  TestNode a_{loop_, "a", 1};
-  TestNode b_{loop_, "b", 2};
-  TestNode c_{loop_, "c", 3};
-  std::unique_ptr<ControlService> service_;
-  std::unique_ptr<UnixServer> server_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<api::Control::Stub> stub_;
 };
 
 TEST_F(ControlServiceTest, ShowsTheNode) {

@@ -10,9 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "common/rpc/unix_server.h"
-#include "controller/api/control_service.h"
-#include "controller/core/testing.h"
+#include "controller/api/test_service.h"
 
 namespace omni {
 namespace {
@@ -56,36 +54,11 @@ class Watcher {
   std::thread thread_;
 };
 
-class WatchPeersTest : public ::testing::Test {
+class WatchPeersTest : public ServedControllerTest {
  protected:
-  void SetUp() override {
-    a_.AddToConfig(b_.Spec());
-    b_.AddToConfig(a_.Spec());
-    for (TestNode* node : {&a_, &b_}) {
-      ASSERT_TRUE(node->StartController().ok());
-      node->dataplane.Connect();
-    }
-    ASSERT_TRUE(loop_.RunUntil([&] { return a_.Connected() && b_.Connected(); }));
-    service_ = std::make_unique<ControlService>(loop_.io, *a_.controller);
-    const std::string socket = a_.directory.path() + "/api.sock";
-    auto listener = UnixListener::Open({.path = socket});
-    ASSERT_TRUE(listener.ok()) << listener.status();
-    auto server = UnixServer::Start(*std::move(listener), {}, {service_.get()});
-    ASSERT_TRUE(server.ok()) << server.status();
-    server_ = *std::move(server);
-    stub_ = api::Control::NewStub(
-        grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()));
-  }
   void TearDown() override {
     watchers_.clear();
-    // The loop must run while the server stops.
-    auto stopped = std::async(std::launch::async, [this] { server_->Stop(); });
-    ASSERT_TRUE(Wait(stopped));
-  }
-  template <typename Future>
-  bool Wait(Future& future) {
-    return loop_.RunUntil(
-        [&] { return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    ServedControllerTest::TearDown();
   }
   Watcher& Watch(const std::string& peer) {
     watchers_.push_back(std::make_unique<Watcher>(*stub_, peer));
@@ -95,25 +68,12 @@ class WatchPeersTest : public ::testing::Test {
     return loop_.RunUntil([&] { return watcher.changes().size() >= count; });
   }
   grpc::Status SetState(api::NodeState state) {
-    auto done = std::async(std::launch::async, [&] {
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(15));
-      api::SetNodeStateRequest request;
-      request.set_state(state);
-      api::SetNodeStateResponse response;
-      return stub_->SetNodeState(&context, request, &response);
-    });
-    EXPECT_TRUE(Wait(done));
-    return done.get();
+    api::SetNodeStateRequest request;
+    request.set_state(state);
+    api::SetNodeStateResponse response;
+    return Call(&api::Control::Stub::SetNodeState, request, response);
   }
 
-  TestLoop loop_;
-  TestNode a_{loop_, "a", 1};
-  TestNode b_{loop_, "b", 2};
-  TestNode c_{loop_, "c", 3};
-  std::unique_ptr<ControlService> service_;
-  std::unique_ptr<UnixServer> server_;
-  std::unique_ptr<api::Control::Stub> stub_;
   std::vector<std::unique_ptr<Watcher>> watchers_;
 };
 

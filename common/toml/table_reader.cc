@@ -49,6 +49,17 @@ absl::Status Problems::ToStatus() const {
   return absl::InvalidArgumentError(text);
 }
 
+std::optional<toml::table> ParseToml(std::string_view text, Problems& problems) {
+  try {
+    return toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    // The library throws; nothing else here does. Duplicate keys are among what it refuses.
+    problems.Add(std::max(1, static_cast<int>(error.source().begin.line)), "syntax",
+                 error.description());
+    return std::nullopt;
+  }
+}
+
 TableReader::TableReader(Problems& problems, std::string path, const toml::table& table)
     : problems_(problems), path_(std::move(path)), table_(table), line_(LineOfNode(table)) {}
 

@@ -34,6 +34,9 @@ class Problems {
   std::vector<Problem> problems_;
 };
 
+// The document; none when it is no TOML, which is reported.
+std::optional<toml::table> ParseToml(std::string_view text, Problems& problems);
+
 // What a check finds wrong with a value; empty when nothing.
 using StringCheck = std::function<std::string(const std::string&)>;
 

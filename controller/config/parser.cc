@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "common/cipher.h"
@@ -329,18 +330,11 @@ void CheckAcrossPeers(const Config& config, Problems& problems) {
 
 absl::StatusOr<Config> ParseConfig(std::string_view text, const std::string& file) {
   Problems problems(file);
-  toml::table document;
-  try {
-    document = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    // The library throws; nothing else here does. Duplicate keys are among what it refuses.
-    problems.Add(std::max(1, static_cast<int>(error.source().begin.line)), "syntax",
-                 error.description());
-    return problems.ToStatus();
-  }
+  const std::optional<toml::table> document = ParseToml(text, problems);
+  if (!document) return problems.ToStatus();
   Config config;
   config.file = file;
-  TableReader root(problems, "", document);
+  TableReader root(problems, "", *document);
   if (const toml::table* node = root.Table("node")) {
     ReadNode(TableReader(problems, "node", *node), config);
   } else {

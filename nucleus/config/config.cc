@@ -127,18 +127,11 @@ void ReadCluster(TableReader reader, NucleusConfig& config) {
 
 absl::StatusOr<NucleusConfig> ParseNucleusConfig(std::string_view text, const std::string& file) {
   Problems problems(file);
-  toml::table document;
-  try {
-    document = toml::parse(text);
-  } catch (const toml::parse_error& error) {
-    // The library throws; nothing else here does. Duplicate keys are among what it refuses.
-    problems.Add(std::max(1, static_cast<int>(error.source().begin.line)), "syntax",
-                 error.description());
-    return problems.ToStatus();
-  }
+  const std::optional<toml::table> document = ParseToml(text, problems);
+  if (!document) return problems.ToStatus();
   NucleusConfig config;
   config.file = file;
-  TableReader root(problems, "", document);
+  TableReader root(problems, "", *document);
   if (const toml::table* table = root.Table("nucleus")) {
     ReadNucleus(TableReader(problems, "nucleus", *table), config);
   }
